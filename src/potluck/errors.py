@@ -14,6 +14,7 @@
     │   ├─ Gone               the model is gone
     │   ├─ ContextExceeded    a bigger window is needed
     │   ├─ ContentRefused     the provider's filter said no
+    │   ├─ NotUnderstood      400/422: perhaps our request, perhaps this provider's dialect of it
     │   ├─ Unavailable        5xx, refused connection, cut connection
     │   ├─ TimedOut           no headers, no first token, or a stall
     │   └─ Malformed          not what the wire format promises
@@ -146,6 +147,10 @@ class ContextExceeded(TargetFailed):
 
 class ContentRefused(TargetFailed):
     outcome = "refused"
+
+
+class NotUnderstood(TargetFailed):
+    outcome = "rejected"
 
 
 class Unavailable(TargetFailed):
