@@ -1,0 +1,165 @@
+"""Which targets, in which order. Pure: no clock, no socket, no database.
+
+A *wish* is what the `model` field says: `auto`, a speciality (`auto:code`), `auto:fast`, `auto:private`, a
+canonical model pooled over every provider that serves it, `provider/model`, or a profile's name. The order
+is a score in units of quality tiers, so that each term can be argued about:
+
+    quality tier
+    + 1.0   the wished speciality is one of the target's
+    + 0.5   × free share of its tightest quota: plentiful is spent first
+    - 1.5   × how nearly gone that quota is, below a quarter: scarce is kept for requests that need it
+    - 1.0   × recent failure share
+    - 0.25  × log2(1 + seconds to the first token), × 4 for `auto:fast`
+    - 0.75  if it is a paid target: overflow, not first choice
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable, Mapping
+from math import log2
+
+import msgspec
+
+from potluck.errors import ConfigError, Unsupported, UnknownModel
+from potluck.types import Plan, Request, Target
+
+SPECIALITIES = frozenset({"general", "code", "math", "vision", "multilingual", "reasoning"})
+SCARCE = 0.25  # below this free share, a quota is kept for those who need it
+
+
+class Outlook(msgspec.Struct, frozen=True):
+    """What is known of one target at this moment. `share` is the free share of its tightest quota, 0..1."""
+
+    share: float = 1.0
+    first_s: float = 0.0
+    flakiness: float = 0.0
+
+
+class Wish(msgspec.Struct, frozen=True):
+    """What the client asked for, read from the `model` field and a profile."""
+
+    exact: str = ""  # a target id, a canonical name or a provider's own model name; "" = any
+    speciality: str = ""
+    fast: bool = False
+    private: bool = False
+    min_quality: int = 0
+    no_training: bool = False
+
+
+class Profile(msgspec.Struct, frozen=True):
+    """A named set of stages and routing wishes, chosen with the `model` field."""
+
+    wish: Wish = Wish()
+    stages: tuple[str, ...] = ()
+
+
+AUTO: Mapping[str, Wish] = {
+    "auto": Wish(),
+    "auto:fast": Wish(fast=True),
+    "auto:private": Wish(private=True),
+    **{f"auto:{speciality}": Wish(speciality=speciality) for speciality in sorted(SPECIALITIES)},
+}
+
+
+class Pool:
+    """Every target there is, with an index from each name a client may use. Built once per change."""
+
+    def __init__(self, targets: Iterable[Target], profiles: Mapping[str, Profile] | None = None) -> None:
+        self.targets = tuple(targets)
+        self.profiles = dict(profiles or {})
+        self.by_id = {target.id: target for target in self.targets}
+        self._named: dict[str, list[Target]] = {}
+        for target in self.targets:
+            for name in {target.id, target.name.lower(), target.model.lower(), target.id.lower()}:
+                self._named.setdefault(name, []).append(target)
+        clash = self.profiles.keys() & (self._named.keys() | AUTO.keys())
+        if clash:
+            raise ConfigError(f"profile {sorted(clash)[0]!r} has the name of a model; give it another name")
+
+    def names(self) -> list[str]:
+        """What `GET /v1/models` lists: wishes, profiles, canonical names, then every target."""
+        canonical = {target.name for target in self.targets}
+        return [*AUTO, *self.profiles, *sorted(canonical), *sorted(self.by_id.keys() - canonical)]
+
+    def wish(self, model: str) -> Wish:
+        """The wish behind a `model` field. Raises UnknownModel with the nearest names."""
+        if model in AUTO:
+            return AUTO[model]
+        if model in self.profiles:
+            return self.profiles[model].wish
+        if model in self._named or model.lower() in self._named:
+            return Wish(exact=model if model in self._named else model.lower())
+        near = difflib.get_close_matches(model.lower(), [*AUTO, *self._named], n=3, cutoff=0.5)
+        hint = f" Did you mean {', '.join(near)}?" if near else ""
+        raise UnknownModel(
+            f"No target serves the model {model!r}.{hint} GET /v1/models lists what you have; "
+            "'auto' lets Potluck choose.",
+            param="model",
+        )
+
+    def candidates(self, wish: Wish, kind: str) -> list[Target]:
+        among = self._named[wish.exact] if wish.exact else self.targets
+        return [target for target in among if target.kind == kind]
+
+
+def plan(request: Request, pool: Pool, outlook: Callable[[Target], Outlook]) -> Plan:
+    """The targets worth trying, best first. Raises UnknownModel, or Unsupported when none could ever do it."""
+    wish = pool.wish(request.model)
+    among = pool.candidates(wish, request.kind)
+    able: list[Target] = []
+    reasons: dict[str, int] = {}
+    for target in among:
+        reason = unfit(target, request, wish)
+        if reason:
+            reasons[reason] = reasons.get(reason, 0) + 1
+        else:
+            able.append(target)
+    if not able:
+        raise Unsupported(_why_none(request, among, reasons), param="model")
+    scored = [(score(target, wish, outlook(target)), target) for target in able]
+    scored.sort(key=lambda pair: (-pair[0], pair[1].id))
+    return Plan(tuple(target for _, target in scored))
+
+
+def unfit(target: Target, request: Request, wish: Wish) -> str:
+    """Why this target cannot serve this request at all; "" if it can."""
+    if wish.private and not target.local:
+        return "would leave this machine"
+    if wish.no_training and target.trains_on_data is not False and not target.local:
+        return "may train on your data"
+    if target.quality < wish.min_quality:
+        return f"below quality tier {wish.min_quality}"
+    if "image" in request.needs and "image" not in target.inputs:
+        return "takes no images"
+    if "tools" in request.needs and not target.tools:
+        return "calls no tools"
+    if target.context and request.tokens_in > target.context:
+        return f"its context window of {target.context} tokens is too small"
+    return ""
+
+
+def score(target: Target, wish: Wish, now: Outlook) -> float:
+    """How much this target suits the wish at this moment, in quality tiers."""
+    value = float(target.quality) + 0.5 * now.share - now.flakiness
+    if now.share < SCARCE:
+        value -= 1.5 * (1.0 - now.share / SCARCE)
+    if wish.speciality and wish.speciality in target.specialities:
+        value += 1.0
+    value -= (1.0 if wish.fast else 0.25) * log2(1.0 + now.first_s)
+    if wish.fast:
+        value -= 0.5 * target.quality  # a smaller model is usually the faster one until speed is observed
+    return value - 0.75 if target.paid else value
+
+
+def _why_none(request: Request, among: list[Target], reasons: Mapping[str, int]) -> str:
+    if not among:
+        what = "embeddings" if request.kind == "embeddings" else "chat"
+        return (
+            f"Nothing here can do {what} for {request.model!r}. `potluck providers` shows which free key would "
+            "add a target."
+        )
+    said = "; ".join(f"{count} × {reason}" for reason, count in sorted(reasons.items()))
+    return (
+        f"No target for {request.model!r} can serve this request ({said}). Change the request or add a key."
+    )
