@@ -181,6 +181,7 @@ class Attempt(msgspec.Struct):
     first: float = 0.0
     ended: float = 0.0
     usage: Usage | None = None
+    cost: int = 0  # micro-USD at list price; 0 for what is free
 
 
 class Trace(msgspec.Struct):

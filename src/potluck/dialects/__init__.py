@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from potluck.dialects import openai
+from potluck.errors import TargetFailed
 from potluck.types import Behaviour, Chunk, Request, Target, Usage
 
 __all__ = ["DIALECTS", "Dialect", "StreamReader"]
@@ -15,6 +16,8 @@ class StreamReader(Protocol):
 
     usage: Usage | None
     finished: bool
+    done: bool
+    meaningful: bool
     events: int
 
     def feed(self, data: bytes) -> Chunk | None: ...

@@ -80,7 +80,7 @@ class OpenAI:
 
     def blame(
         self, status: int, headers: list[tuple[bytes, bytes]], body: bytes, behaviour: Behaviour
-    ) -> Exception:
+    ) -> errors.TargetFailed:
         return blames.blame(status, headers, body, behaviour)
 
 
@@ -131,9 +131,9 @@ def _flatten(message: Any) -> Any:
     if not isinstance(content, list):
         return message
     texts = [part.get("text") for part in content if isinstance(part, dict) and part.get("type") == "text"]
-    if len(texts) != len(content) or not all(isinstance(text, str) for text in texts):
+    if len(texts) != len(content):
         return message
-    return {**message, "content": "\n".join(texts)}
+    return {**message, "content": "\n".join(text for text in texts if isinstance(text, str))}
 
 
 def decode_whole(raw: bytes) -> tuple[Event, ...]:

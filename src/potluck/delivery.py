@@ -1,0 +1,224 @@
+"""One attempt on the wire: send it, find the commit point, relay the rest, and settle whatever happens.
+
+A `Delivery` owns the exchange and the hold of one attempt. It is closed exactly once, by the reply that owns
+it or by the failure that ends it, and closing settles: usage as reported, else what was seen of the answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from urllib.parse import urlsplit
+
+import msgspec
+
+from potluck.dialects import DIALECTS, Dialect, StreamReader
+from potluck.errors import Interrupted, TargetFailed, Unavailable
+from potluck.health import Health
+from potluck.quota.ledger import Hold, Ledger
+from potluck.types import Attempt, Chunk, Clock, Reply, Request, Target, Usage
+from potluck.upstream import Call, Exchange, Origin, Timeouts, Upstream, header_lines
+
+ERROR_BODY = 256 * 1024  # bytes of an error that we read
+ANSWER_BODY = 64 * 1024 * 1024  # bytes of a JSON answer that we accept
+BYTES_PER_OUTPUT_TOKEN = 3.0  # of relayed stream text, when the provider never said
+OVERSHOOT = 8  # tokens a provider may have generated before it noticed that nobody listens
+GRACE = 0.05  # seconds for the last bytes after the terminator, so that the connection can be used again
+
+
+class Patience(msgspec.Struct, frozen=True):
+    """Seconds. `answer` is how long a JSON answer may take, `first` how long a stream's first byte."""
+
+    connect: float = 5.0
+    first: float = 30.0
+    answer: float = 120.0
+    stall: float = 30.0
+    total: float = 600.0
+    local: float = 4.0  # factor for targets on this machine, which are slow but do not get lost
+
+
+class Delivery:
+    """One attempt: what is sent where, what is held for it, and what came of it."""
+
+    __slots__ = (
+        "_clock",
+        "_health",
+        "_ledger",
+        "attempt",
+        "exchange",
+        "hold",
+        "reader",
+        "request",
+        "target",
+        "text_bytes",
+    )
+
+    def __init__(
+        self,
+        request: Request,
+        target: Target,
+        hold: Hold,
+        attempt: Attempt,
+        ledger: Ledger,
+        health: Health,
+        clock: Clock,
+    ) -> None:
+        self.request, self.target, self.hold, self.attempt = request, target, hold, attempt
+        self._ledger, self._health, self._clock = ledger, health, clock
+        self.exchange: Exchange | None = None
+        self.reader: StreamReader | None = None
+        self.text_bytes = 0
+
+    def arrived(self, exchange: Exchange) -> None:
+        self.exchange = exchange
+        self.attempt.status = exchange.status
+
+    def committed(self) -> None:
+        """The answer has begun: no failover from here on."""
+        attempt = self.attempt
+        attempt.outcome, attempt.first = "ok", self._clock.monotonic()
+        self._health.succeeded(self.target.id, attempt.first - attempt.started)
+        exchange = self.exchange
+        if exchange is not None and self.target.behaviour.rate_headers:
+            self._ledger.observe(self.target, exchange.headers)
+        if self.target.quotas:
+            room = self._ledger.room(self.target)
+            if room.scarcest is not None:
+                self.request.trace.left = f"{room.left} {room.scarcest.label or room.scarcest.unit}"
+
+    def settled(self, usage: Usage) -> None:
+        target, attempt = self.target, self.attempt
+        attempt.usage = usage
+        if target.paid:
+            attempt.cost = round(usage.input * target.price_in + usage.output * target.price_out)
+        attempt.ended = self._clock.monotonic()
+        self.hold.settle(usage)
+
+    def broke(self, failure: TargetFailed) -> None:
+        """The stream failed after the commit point."""
+        self.attempt.outcome, self.attempt.detail = "interrupted", str(failure)
+        self._health.failed(self.target.id, self._clock.monotonic())
+
+    def close(self) -> None:
+        """Gives the socket back (or cuts it) and settles the hold. Idempotent."""
+        exchange, reader = self.exchange, self.reader
+        if exchange is not None:
+            if reader is not None and reader.done and not exchange.complete:
+                asyncio.get_running_loop().call_later(GRACE, exchange.close)
+            else:
+                exchange.close()
+        if self.attempt.ended:
+            return
+        if reader is not None and not reader.finished and self.attempt.outcome == "ok":
+            self.attempt.outcome = "cancelled"  # the client left before the answer ended
+        self.settled(self._seen())
+
+    def _seen(self) -> Usage:
+        """Usage as reported, or what a provider that never said must have counted by now."""
+        reader = self.reader
+        if reader is not None and reader.usage is not None:
+            return reader.usage
+        output = 0
+        if reader is not None:
+            output = max(reader.events, int(self.text_bytes / BYTES_PER_OUTPUT_TOKEN / 8)) + OVERSHOOT
+        return Usage(self.request.tokens_in, output, estimated=True)
+
+
+class Sender:
+    """Turns a delivery into a reply through the one client that opens sockets."""
+
+    def __init__(self, upstream: Upstream, patience: Patience) -> None:
+        self._upstream, self._patience = upstream, patience
+        self._routes: dict[tuple[str, str], tuple[Target, Origin, str, bytes, Dialect]] = {}
+
+    async def send(self, delivery: Delivery) -> Reply:
+        """The reply of this target. Raises TargetFailed; the delivery is then closed on the wire."""
+        request, target = delivery.request, delivery.target
+        origin, path, headers, dialect = self._route(target, request.kind)
+        call = Call(
+            origin, path, headers, dialect.encode(request, target), timeouts=self._timeouts(request, target)
+        )
+        exchange = await self._upstream.send(call)
+        delivery.arrived(exchange)
+        try:
+            if exchange.status != 200:
+                body = await exchange.body(ERROR_BODY)
+                raise dialect.blame(exchange.status, exchange.headers, body, target.behaviour)
+            if request.stream:
+                return await self._stream(delivery, exchange, dialect)
+            return await self._whole(delivery, exchange, dialect)
+        except BaseException:
+            exchange.close()
+            raise
+
+    async def _whole(self, delivery: Delivery, exchange: Exchange, dialect: Dialect) -> Reply:
+        raw = await exchange.body(ANSWER_BODY)
+        chunk, usage = dialect.whole(raw, delivery.request.kind)
+        exchange.close()
+        delivery.committed()
+        if usage is None:
+            usage = Usage(delivery.request.tokens_in, len(raw) // 4, estimated=True)
+        delivery.settled(usage)
+        return Reply(None, whole=chunk)
+
+    async def _stream(self, delivery: Delivery, exchange: Exchange, dialect: Dialect) -> Reply:
+        reader = delivery.reader = dialect.reader(delivery.request)
+        opening: list[Chunk] = []
+        while not reader.meaningful:
+            data = await exchange.read()
+            chunk = reader.feed(data) if data else reader.end()
+            if chunk is not None:
+                opening.append(chunk)
+            if not data and not reader.meaningful:
+                raise Unavailable("the provider's stream ended without a single word in it", status=200)
+        delivery.committed()
+        return Reply(_relay(delivery, exchange, reader, opening), delivery.close)
+
+    def _route(self, target: Target, kind: str) -> tuple[Origin, str, bytes, Dialect]:
+        """What is the same for every request to a target, computed once."""
+        kept = self._routes.get((target.id, kind))
+        if kept is not None and kept[0] is target:
+            return kept[1:]
+        dialect = DIALECTS[target.behaviour.dialect]
+        origin, prefix = Origin.of(target.base_url), urlsplit(target.base_url).path.rstrip("/")
+        lines = [("content-type", "application/json"), *target.behaviour.headers]
+        if target.key:
+            name, scheme = ("authorization", "Bearer ") if target.auth == "bearer" else (target.auth, "")
+            lines.append((name, scheme + target.key.reveal()))
+        route = (target, origin, prefix + dialect.path(target, kind), header_lines(lines), dialect)
+        self._routes[target.id, kind] = route
+        return route[1:]
+
+    def _timeouts(self, request: Request, target: Target) -> Timeouts:
+        patience = self._patience
+        slow = patience.local if target.local else 1.0
+        head = (patience.first if request.stream else patience.answer) * slow
+        return Timeouts(patience.connect, head, patience.first * slow, patience.stall * slow, patience.total)
+
+
+async def _relay(
+    delivery: Delivery, exchange: Exchange, reader: StreamReader, opening: list[Chunk]
+) -> AsyncIterator[Chunk]:
+    """The rest of a committed stream. Raises Interrupted if it breaks."""
+    try:
+        for chunk in opening:
+            yield chunk
+        while True:
+            data = await exchange.read()
+            chunk_or_none = reader.feed(data) if data else reader.end()
+            if chunk_or_none is not None:
+                delivery.text_bytes += len(chunk_or_none.raw)
+                yield chunk_or_none
+            if not data or reader.done:
+                return
+    except TargetFailed as failure:
+        delivery.broke(failure)
+        raise Interrupted(
+            f"{delivery.target.id} broke off in the middle of its answer ({failure}). What arrived is not the "
+            "whole answer; ask again."
+        ) from failure
+
+
+def spent(attempt: Attempt) -> str:
+    """One attempt in a few words, for headers and error sentences."""
+    return f"{attempt.target}={attempt.outcome}"

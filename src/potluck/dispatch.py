@@ -1,0 +1,198 @@
+"""The only attempt loop: a request becomes a plan, and the plan is worked off until one target answers.
+
+Rules: nothing is sent before its quotas are held; failover is free until the first meaningful chunk (the
+commit point) and impossible after it; nothing is sent twice that was answered; no retry where a retry cannot
+help. Only this module catches `TargetFailed`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import msgspec
+
+from potluck import router
+from potluck.delivery import Delivery, Sender, spent
+from potluck.errors import (
+    ContextExceeded,
+    DeadlinePassed,
+    Exhausted,
+    Invalid,
+    Malformed,
+    NotUnderstood,
+    TargetFailed,
+    TimedOut,
+    Unavailable,
+)
+from potluck.health import Health
+from potluck.quota.ledger import Full, Hold, Ledger
+from potluck.router import Outlook, Pool
+from potluck.types import Attempt, Clock, Plan, Reply, Request, Target, Usage
+
+PLAN_LIFE = 0.1  # seconds a plan is reused for requests of the same shape: scoring every target is not free
+PLANS_KEPT = 512
+SICK = (Unavailable, TimedOut, Malformed)  # failures that count against the target's health
+
+
+class Progress(msgspec.Struct):
+    """What one walk down a plan has learnt so far. `opens` is epoch seconds; inf = nothing opens by itself."""
+
+    opens: float = math.inf
+    only_quota: bool = True
+    misread: NotUnderstood | None = None
+    misread_by: str = ""
+    overflow: int = 0  # the largest window that was too small
+    sent: int = 0
+
+
+class Dispatch:
+    """The last handler of the pipeline."""
+
+    def __init__(
+        self, pool: Callable[[], Pool], ledger: Ledger, sender: Sender, health: Health, clock: Clock
+    ) -> None:
+        self._pool, self._ledger, self._sender = pool, ledger, sender
+        self._health, self._clock = health, clock
+        self._plans: dict[object, tuple[float, Pool, Plan]] = {}
+
+    async def __call__(self, request: Request) -> Reply:
+        """The reply of the first target that answers.
+
+        Raises UnknownModel, Unsupported, Invalid (the request is at fault), DeadlinePassed, or Exhausted.
+        """
+        progress = Progress()
+        for target in self._plan(request).targets:
+            if _sent(request) >= request.budget:
+                break
+            if _pointless(target, request, progress):
+                continue
+            if request.deadline and self._clock.monotonic() >= request.deadline:
+                raise DeadlinePassed("The deadline of this request passed before any target had answered.")
+            hold = self._hold(request, target, progress)
+            if hold is None:
+                continue
+            reply = await self._try(request, target, hold, progress)
+            if reply is not None:
+                return reply
+        raise self._nothing_left(request, progress)
+
+    def _plan(self, request: Request) -> Plan:
+        pool, now = self._pool(), self._clock.monotonic()
+        key = (request.model, request.kind, request.needs, request.tokens_in.bit_length())
+        kept = self._plans.get(key)
+        if kept is not None and kept[0] > now and kept[1] is pool:
+            return kept[2]
+        plan = router.plan(request, pool, self._outlook)
+        if len(self._plans) >= PLANS_KEPT:
+            self._plans.clear()
+        self._plans[key] = (now + PLAN_LIFE, pool, plan)
+        return plan
+
+    def _outlook(self, target: Target) -> Outlook:
+        pulse = self._health.of(target.id)
+        return Outlook(self._ledger.room(target).share, pulse.first_s, pulse.flakiness)
+
+    def _hold(self, request: Request, target: Target, progress: Progress) -> Hold | None:
+        """A hold on every quota of the target, or None with the reason in the trace."""
+        now = self._clock.monotonic()
+        if not self._health.admits(target.id, now):
+            progress.only_quota = False
+            wait = self._health.opens_at(target.id) - now
+            progress.opens = min(progress.opens, self._clock.now() + max(0.0, wait))
+            request.trace.attempts.append(
+                Attempt(target.id, "resting", "failed lately; a probe follows", started=now)
+            )
+            return None
+        out = min(request.tokens_out, target.max_output or request.tokens_out)
+        try:
+            return self._ledger.reserve(target, request.tokens_in, out)
+        except Full as full:
+            self._health.released(target.id)
+            progress.opens = min(progress.opens, full.retry_at)
+            request.trace.attempts.append(Attempt(target.id, "full", str(full), started=now))
+            return None
+
+    async def _try(self, request: Request, target: Target, hold: Hold, progress: Progress) -> Reply | None:
+        attempt = Attempt(target.id, started=self._clock.monotonic())
+        request.trace.attempts.append(attempt)
+        delivery = Delivery(request, target, hold, attempt, self._ledger, self._health, self._clock)
+        try:
+            return await self._sender.send(delivery)
+        except TargetFailed as failure:
+            self._failed(delivery, failure, progress)
+            return None
+        except BaseException:  # the client left or we are shutting down: what was sent stays counted
+            attempt.outcome = "cancelled"
+            hold.doubt()
+            self._health.released(target.id)
+            raise
+
+    def _failed(self, delivery: Delivery, failure: TargetFailed, progress: Progress) -> None:
+        target, attempt, hold = delivery.target, delivery.attempt, delivery.hold
+        attempt.outcome, attempt.detail, attempt.status = failure.outcome, str(failure), failure.status
+        attempt.ended = self._clock.monotonic()
+        if not failure.sent:
+            hold.release()
+        elif isinstance(failure, SICK):
+            hold.doubt()
+        elif target.behaviour.failed_requests_count:
+            hold.settle(Usage())
+        else:
+            hold.release()
+        if isinstance(failure, SICK):
+            self._health.failed(target.id, attempt.ended)
+        else:
+            self._health.released(target.id)
+        progress.only_quota &= failure.outcome in ("rate_limited", "too_large")
+        if isinstance(failure, NotUnderstood):
+            self._misread(failure, target, progress)
+        elif isinstance(failure, ContextExceeded):
+            progress.overflow = max(progress.overflow, target.context)
+        else:
+            progress.opens = min(progress.opens, self._ledger.refused(target, failure))
+
+    def _misread(self, failure: NotUnderstood, target: Target, progress: Progress) -> None:
+        if progress.misread is not None:
+            raise Invalid(f"Two providers refused this request; the first said: {progress.misread}")
+        progress.misread, progress.misread_by = failure, target.provider
+
+    def _nothing_left(self, request: Request, progress: Progress) -> Exception:
+        if progress.misread is not None:
+            return Invalid(f"The provider refused this request: {progress.misread}")
+        if progress.overflow and progress.opens == math.inf:
+            error = Invalid(
+                f"The prompt is longer than every window that could take it ({progress.overflow} tokens). "
+                "Shorten the conversation, or add a key for a provider with a larger window.",
+                param="messages",
+            )
+            error.code = "context_length_exceeded"
+            return error
+        wait = max(0.0, progress.opens - self._clock.now()) if progress.opens < math.inf else None
+        return Exhausted(
+            _explain(request, wait), retry_after=wait, quota=progress.only_quota and wait is not None
+        )
+
+
+def _pointless(target: Target, request: Request, progress: Progress) -> bool:
+    """Whether what is known by now says that this target cannot help."""
+    if target.context and request.tokens_in > target.context:
+        progress.overflow = max(progress.overflow, target.context)
+        return True
+    if 0 < target.context <= progress.overflow:
+        return True
+    # The same provider would not understand it any better; a second, different one is asked.
+    return progress.misread_by == target.provider
+
+
+def _sent(request: Request) -> int:
+    return sum(attempt.outcome not in ("full", "resting") for attempt in request.trace.attempts)
+
+
+def _explain(request: Request, wait: float | None) -> str:
+    tried = "; ".join(spent(attempt) for attempt in request.trace.attempts[-6:])
+    when = f" The first of them opens in {math.ceil(wait)} s." if wait is not None else ""
+    return (
+        f"No target could serve {request.model!r} now: {tried or 'none is set up'}.{when} "
+        "`potluck quota` shows what is left; another free key (`potluck providers`) adds room."
+    )

@@ -1,0 +1,174 @@
+"""The ASGI application: routes, authentication, JSON and SSE out. It gets a Handler and cannot name a stage.
+
+Rules: everything a client may do wrong ends in a 4xx in OpenAI's shape; only this module turns errors into
+HTTP. The order is: who may speak at all (Host, Origin), who speaks (key), what they may (limits), what they
+want (parse); each step is cheaper than the next. No framework: routing is one dictionary look-up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import msgspec
+
+from potluck import errors
+from potluck.server.answer import Answer, JSON, respond
+from potluck.server.chat import Chat
+from potluck.server.guard import Guard
+from potluck.store.keyring import Keyring
+from potluck.store.keys import ClientKey
+from potluck.surfaces import openai
+
+Scope = dict[str, Any]
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+View = Callable[[], Any]
+
+_log = logging.getLogger(__name__)
+
+
+class MethodNotAllowed(errors.Rejected):
+    status, code = 405, "method_not_allowed"
+
+
+class Web:
+    """One worker's application. `views` are admin pages by path: what they return is sent as JSON.
+
+    `ready` says why the gateway is not ready yet, or "".
+    """
+
+    def __init__(
+        self,
+        chat: Chat,
+        guard: Guard,
+        keyring: Keyring,
+        *,
+        models: Callable[[], list[str]],
+        metrics: Callable[[], bytes],
+        views: Mapping[str, View],
+        ready: Callable[[], str],
+        openapi: bytes,
+        started: int,
+    ) -> None:
+        self._chat, self._guard, self._keyring = chat, guard, keyring
+        self._models, self._metrics, self._views, self._ready = models, metrics, views, ready
+        self._openapi, self._started = openapi, started
+        self._posts = {"/v1/chat/completions": "chat", "/v1/embeddings": "embeddings"}
+        self._gets: dict[str, Callable[[ClientKey], Answer]] = {
+            "/v1/models": lambda key: Answer(openai.render_models(self._allowed(key), self._started)),
+            "/metrics": self._scrape,
+            **{path: self._view(view) for path, view in views.items()},
+        }
+        self._open: dict[str, Callable[[], Answer]] = {
+            "/health": lambda: Answer(b'{"status":"ok"}'),
+            "/ready": self._readiness,
+            "/openapi.json": lambda: Answer(self._openapi),
+        }
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        extra: tuple[tuple[bytes, bytes], ...] = ()
+        try:
+            headers = scope["headers"]
+            extra = self._guard.check(headers, scope["method"])
+            await self._route(scope, headers, receive, send, extra)
+        except errors.PotluckError as error:
+            await respond(send, refusal(error, extra))
+        except asyncio.CancelledError:
+            # The protocol cancels us when the client has left; a shutdown cancels us too, and that one counts.
+            if not scope.get("potluck.gone"):
+                raise
+        except Exception:
+            _log.exception("a request failed in a way it must not")
+            await respond(send, refusal(errors.PotluckError(_OURS), extra))
+
+    async def _route(
+        self, scope: Scope, headers: Any, receive: Receive, send: Send, extra: tuple[tuple[bytes, bytes], ...]
+    ) -> None:
+        path, method = scope["path"], scope["method"]
+        kind = self._posts.get(path)
+        if kind is not None and method == "POST":
+            key = self._who(headers)
+            await self._chat.serve(kind, key, receive, send, extra)
+            return
+        if method == "OPTIONS":
+            await respond(send, Answer(b"", status=204, headers=extra))
+            return
+        answer = self._get(path, method, headers)
+        await respond(send, answer.plus(extra))
+
+    def _get(self, path: str, method: str, headers: Any) -> Answer:
+        known = (
+            path in self._posts or path in self._gets or path in self._open or path.startswith("/v1/models/")
+        )
+        if not known:
+            raise errors.NotFound(
+                f"There is nothing at {path[:100]!r}. Clients speak to /v1/chat/completions, /v1/embeddings and "
+                "/v1/models; set your client's base URL to this address with /v1 at its end."
+            )
+        if method not in ("GET", "HEAD") or path in self._posts:
+            wanted = "POST" if path in self._posts else "GET"
+            raise MethodNotAllowed(f"{path} takes {wanted}, not {method}.")
+        if path in self._open:
+            return self._open[path]()
+        key = self._who(headers)
+        if path in self._gets:
+            return self._gets[path](key)
+        return self._one_model(path.removeprefix("/v1/models/"), key)
+
+    def _who(self, headers: Any) -> ClientKey:
+        sent = dict(headers)
+        return self._keyring.authenticate(sent.get(b"authorization") or sent.get(b"x-api-key") or b"")
+
+    def _allowed(self, key: ClientKey) -> list[str]:
+        return [name for name in self._models() if key.limits.allows(name)]
+
+    def _one_model(self, name: str, key: ClientKey) -> Answer:
+        if name not in self._allowed(key):
+            raise errors.UnknownModel(
+                f"There is no model {name[:100]!r} here. GET /v1/models lists them.", param="model"
+            )
+        model = {"id": name, "object": "model", "created": self._started, "owned_by": "potluck"}
+        return Answer(msgspec.json.encode(model))
+
+    def _view(self, view: View) -> Callable[[ClientKey], Answer]:
+        def show(key: ClientKey) -> Answer:
+            _admin(key)
+            return Answer(msgspec.json.encode(view()))
+
+        return show
+
+    def _scrape(self, key: ClientKey) -> Answer:
+        _admin(key)
+        return Answer(self._metrics(), type=b"text/plain; version=1.0.0; charset=utf-8")
+
+    def _readiness(self) -> Answer:
+        why = self._ready()
+        if why:
+            return Answer(msgspec.json.encode({"status": "starting", "why": why}), status=503)
+        return Answer(b'{"status":"ready"}')
+
+
+_OURS = "Potluck failed on this request; the fault is ours. The log of the gateway has the details; please report them."
+
+
+def refusal(error: errors.PotluckError, extra: tuple[tuple[bytes, bytes], ...] = ()) -> Answer:
+    """An error as HTTP: status, OpenAI's body, and a true Retry-After where there is one."""
+    headers = list(extra)
+    if error.retry_after is not None:
+        headers.append((b"retry-after", b"%d" % max(1, -int(-error.retry_after // 1))))
+    return Answer(openai.render_error(error), status=error.status, headers=tuple(headers))
+
+
+def _admin(key: ClientKey) -> None:
+    if not key.limits.admin:
+        raise errors.Forbidden(
+            "This client key may not look at the gateway itself. Use one made with `potluck keys create --admin`."
+        )
+
+
+__all__ = ["JSON", "Web", "refusal"]
