@@ -1,0 +1,1 @@
+"""Alembic's migrations, one file a step; `head.sql` is where they all lead, for a store that is new."""

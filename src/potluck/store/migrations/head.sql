@@ -1,0 +1,48 @@
+CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL, CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num));
+
+CREATE TABLE client_keys (
+	id TEXT NOT NULL,
+	name TEXT NOT NULL,
+	hash TEXT NOT NULL,
+	prefix TEXT NOT NULL,
+	created_at DOUBLE NOT NULL,
+	revoked_at DOUBLE,
+	limits TEXT NOT NULL,
+	revision BIGINT NOT NULL,
+	PRIMARY KEY (id),
+	UNIQUE (hash),
+	UNIQUE (revision)
+);
+
+CREATE TABLE counters (
+	worker TEXT NOT NULL,
+	name TEXT NOT NULL,
+	labels TEXT NOT NULL,
+	value DOUBLE NOT NULL,
+	PRIMARY KEY (worker, name, labels)
+);
+
+CREATE TABLE requests (
+	id TEXT NOT NULL,
+	at DOUBLE NOT NULL,
+	tenant TEXT NOT NULL,
+	wish TEXT NOT NULL,
+	target TEXT NOT NULL,
+	outcome TEXT NOT NULL,
+	status INTEGER NOT NULL,
+	attempts TEXT NOT NULL,
+	tokens_in BIGINT NOT NULL,
+	tokens_out BIGINT NOT NULL,
+	estimated INTEGER NOT NULL,
+	cost BIGINT NOT NULL,
+	ms_first DOUBLE NOT NULL,
+	ms DOUBLE NOT NULL,
+	surface TEXT NOT NULL,
+	prompt TEXT,
+	answer TEXT,
+	PRIMARY KEY (id)
+);
+
+CREATE INDEX requests_at ON requests (at);
+
+INSERT INTO alembic_version (version_num) VALUES ('0001');
