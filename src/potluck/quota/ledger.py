@@ -1,0 +1,265 @@
+"""What may still be spent, where: a reservation takes from every quota of a target, or from none.
+
+    reserve  before sending: the estimate is held      settle  usage is known: the truth replaces it
+    release  it never left: all of it comes back       doubt   it was sent, usage unknown: it stands
+
+Rules: nothing here awaits (`remote.py` does, for a store across a network), so a reservation is atomic on the
+event loop. The hot path spends a leased slice in memory; only when that is short does it go to the store. One
+ledger belongs to one event loop. `worker` must be unique among all that share the store, also across
+restarts. `flush` must be called every 0.25-1 s: it is the sign of life, and it gives back what is not needed.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable, Iterable, Sequence
+
+from potluck.errors import TargetFailed
+from potluck.quota import learn
+from potluck.quota.counter import Counter
+from potluck.quota.hold import Hold
+from potluck.quota.lane import Lane, Note
+from potluck.quota.observe import readings, verdict
+from potluck.quota.room import Full, QuotaState, Room, Short
+from potluck.quota.state import FAR, Store
+from potluck.quota.step import Draft, Outcome, apply, step
+from potluck.types import Clock, Target
+
+__all__ = ["Full", "Hold", "Ledger", "QuotaState", "Room", "Short"]
+
+
+class Ledger:
+    def __init__(
+        self, store: Store, clock: Clock, *, worker: str, jitter: Callable[[], float] = random.random
+    ) -> None:
+        self.worker = worker
+        self._store, self._wall, self._jitter = store, clock.now, jitter
+        self._high = 0.0
+        self._lanes: dict[str, Lane] = {}
+        self._counters: dict[str, Counter] = {}
+        self._notes: dict[str, Note] = {}  # closures a remote store has not been told yet
+        self._version = -1
+
+    def time(self) -> float:
+        """Epoch seconds that never run back: an NTP step must not reopen a window.
+
+        A step of days is no step but a clock that had been wrong; then the new time is taken.
+        """
+        now = self._wall()
+        if now > self._high or self._high - now > FAR:
+            self._high = now
+        return self._high
+
+    def reserve(self, target: Target, tokens_in: int, tokens_out: int) -> Hold:
+        """Take the estimate from every quota or from none. Raises `Full`; `Short` if the store must be
+        awaited.
+        """
+        lane = self._lanes.get(target.id)
+        if lane is None or lane.target is not target:
+            lane = self._open(target)
+        now = self.time()
+        if now < lane.closed or tokens_in + tokens_out >= lane.fits:
+            raise self._refusal(lane, tokens_in + tokens_out, now)
+        if not self._fast(lane, tokens_in, tokens_out, now):
+            if self._store.remote:
+                raise Short
+            self._slow(lane, tokens_in, tokens_out, now)
+        return Hold(self.time, lane, tokens_in, tokens_out)
+
+    def _fast(self, lane: Lane, tokens_in: int, tokens_out: int, now: float) -> bool:
+        """Spend from the leases if all of them suffice. Two passes: nothing is taken unless everything is."""
+        for counter in lane.units:
+            if counter.free < 1 or now >= counter.expires:
+                return False
+        for counter, a, b in lane.sized:
+            if counter.free < a * tokens_in + b * tokens_out or now >= counter.expires:
+                return False
+        for counter in lane.units:
+            counter.crowded = counter.held > 0
+            counter.free -= 1
+            counter.held += 1
+        for counter, a, b in lane.sized:
+            need = a * tokens_in + b * tokens_out
+            counter.crowded = counter.held > 0
+            counter.free -= need
+            counter.held += need
+        return True
+
+    def _slow(self, lane: Lane, tokens_in: int, tokens_out: int, now: float) -> None:
+        """Lease what is short, all quotas in one step. A refusal is remembered until something changes."""
+        needs = lane.needs(tokens_in, tokens_out)
+        version = self._store.version()
+        for counter, need in zip(lane.counters, needs, strict=True):
+            if counter.still_full(need, version, now):
+                raise Full(counter.rule.quota, counter.retry_at)
+        outcome = self._sync(lane.counters, needs)
+        self._take(lane, needs, outcome, self._store.version())
+
+    def _take(self, lane: Lane, needs: Sequence[int], outcome: Outcome, version: int) -> None:
+        if outcome.blocked >= 0:
+            counter, need = lane.counters[outcome.blocked], needs[outcome.blocked]
+            counter.refuse(need, version, outcome.retry_at)
+            raise Full(counter.rule.quota, outcome.retry_at)
+        for counter, need in zip(lane.counters, needs, strict=True):
+            counter.crowded = counter.held > 0
+            counter.free -= need
+            counter.held += need
+
+    def _sync(self, counters: Sequence[Counter], needs: Sequence[int], keep: bool = True) -> Outcome:
+        now, worker, exclusive = self.time(), self.worker, self._store.exclusive
+        drafts = [Draft(counter, need, keep) for counter, need in zip(counters, needs, strict=True)]
+        ids = [counter.id for counter in counters]
+        outcome = self._store.step(ids, lambda states: step(states, drafts, worker, now, exclusive))
+        self._high = max(self._high, outcome.now)
+        apply(counters, drafts, outcome)
+        return outcome
+
+    def room(self, target: Target) -> Room:
+        """What is left at a target, as far as this worker knows: no store is asked, so a router may ask for
+        all.
+        """
+        lane = self._lanes.get(target.id)
+        if lane is None or lane.target is not target:
+            lane = self._open(target)
+        now, worker = self.time(), self.worker
+        share, scarcest, units = 1.0, None, 0
+        opens = lane.closed if lane.closed > now else 0.0
+        for counter in lane.counters:
+            available = counter.available(now, worker)
+            if counter.closed > now:
+                available, opens = 0, max(opens, counter.closed)
+            elif available < counter.rule.scale:
+                if (counter.pending or counter.spent) and not self._store.remote:
+                    self._sync([counter], [0])
+                    available = counter.available(now, worker)
+                if available < counter.rule.scale:
+                    opens = max(opens, counter.opens_at(1, now))
+            part = available / (counter.allowed or 1)
+            if scarcest is None or part < share:
+                share, scarcest, units = part, counter.rule.quota, available // counter.rule.scale
+        return Room(0.0 if opens else min(1.0, share), opens, scarcest, units)
+
+    def cool(self, target: Target, until: float, reason: str) -> None:
+        """Close one target until `until` for every worker, across restarts. A moment that has passed reopens
+        it.
+        """
+        lane = self._open(target)
+        self._note(Note(lane.id, until, reason))
+
+    def observe(self, target: Target, headers: Iterable[tuple[bytes, bytes]]) -> None:
+        """What an answer's headers say about limits and what is left. The provider's own count wins."""
+        lane = self._lanes.get(target.id) or self._open(target)
+        if not lane.headers:
+            return
+        now = self.time()
+        for reading in readings(lane.headers, headers, now):
+            for counter in lane.counters:
+                if learn.adopt(counter, reading, now, self.worker) and not self._store.remote:
+                    self._sync([counter], [0])
+
+    def refused(self, target: Target, failure: TargetFailed, tokens: int = 0) -> float:
+        """Close the right quota until the right time; epoch seconds when such a request may be tried there
+        again.
+
+        `tokens`: the estimate that was refused; with a 413 no request of that size is sent there for a day.
+        """
+        lane, now = self._open(target), self.time()
+        judged = verdict(failure, lane.strikes, self._jitter())
+        if judged is None:
+            return now
+        lane.strikes += 1
+        if judged.size:
+            if tokens:
+                self._note(Note(lane.id, -1.0, "", tokens, now + judged.seconds))
+            return math.inf
+        counter = learn.blamed(lane.counters, judged, now, self.worker)
+        if counter is None:
+            until = now + (judged.seconds or learn.BLIND.get(judged.means, 60.0))
+            self._note(Note(lane.key_id if judged.key else lane.id, until, judged.why))
+            return until
+        until = learn.close(counter, judged, now)
+        if not self._store.remote:
+            self._sync([counter], [0])
+        return until
+
+    def snapshot(self, targets: Iterable[Target]) -> list[QuotaState]:
+        """Every quota of these targets once, for people and metrics."""
+        now, seen = self.time(), {}
+        for target in targets:
+            for counter in self._open(target).counters:
+                seen[counter.id] = counter
+        return [counter.describe(now, self.worker) for counter in seen.values()]
+
+    def flush(self) -> None:
+        """Tell the store what was spent, renew what is in use, return what is not, hear what others did."""
+        for counters, keep in self._due():
+            self._sync(counters, [0] * len(counters), keep=keep)
+        version = self._store.version()
+        if version != self._version:
+            self._version = version
+            self._reread(list(self._lanes.values()), list(self._counters.values()))
+
+    def close(self) -> None:
+        """Give back everything unspent; what is in flight stands as spent. The store is the caller's to
+        close.
+        """
+        counters = list(self._counters.values())
+        if counters:
+            self._sync(counters, [0] * len(counters), keep=False)
+
+    def _due(self) -> list[tuple[list[Counter], bool]]:
+        """Counters that must be told, in one list that keeps its leases (in use) and one that does not
+        (idle).
+        """
+        busy: list[Counter] = []
+        idle: list[Counter] = []
+        for counter in self._counters.values():
+            if counter.held or counter.spent or counter.pending or counter.facts:
+                busy.append(counter)
+            elif counter.free:
+                (busy if self._store.exclusive else idle).append(counter)
+        return [(counters, keep) for counters, keep in ((busy, True), (idle, False)) if counters]
+
+    def _reread(self, lanes: Sequence[Lane], counters: Sequence[Counter]) -> None:
+        now = self.time()
+        ids = [lane.id for lane in lanes] + [lane.key_id for lane in lanes]
+        states = self._store.read([*ids, *(counter.id for counter in counters)])
+        for lane, own, key in zip(lanes, states, states[len(lanes) :], strict=False):
+            lane.look(own, key, now)
+        for counter, state in zip(counters, states[len(ids) :], strict=True):
+            counter.look(state, now)
+
+    def _note(self, note: Note) -> None:
+        """A closed target or key holds here at once, elsewhere from their next flush on."""
+        now = self.time()
+        for lane in self._lanes.values():
+            if note.id in (lane.id, lane.key_id):
+                lane.hear(note, now)
+        if self._store.remote:
+            self._notes[note.id] = note
+        else:
+            self._store.step([note.id], lambda states: note.write(states[0]))
+
+    def _refusal(self, lane: Lane, tokens: int, now: float) -> Full:
+        if now < lane.closed:
+            return Full(None, lane.closed, f"{lane.target.id} is cooling down: {lane.why}")
+        return Full(None, math.inf, f"{lane.target.id} refused {lane.fits:.0f} tokens; this is {tokens}")
+
+    def _open(self, target: Target) -> Lane:
+        """A target's lane. Counters are shared by every target that falls under the same quota."""
+        lane = self._lanes.get(target.id)
+        if lane is not None and (lane.target is target or lane.target == target):
+            lane.target = target
+            return lane
+        fresh, counters = [], []
+        for quota in target.quotas:
+            counter = self._counters.get(quota.id)
+            if counter is None:
+                counter = self._counters[quota.id] = Counter(quota)
+                fresh.append(counter)
+            counters.append(counter)
+        lane = self._lanes[target.id] = Lane(target, counters)
+        if not self._store.remote:
+            self._reread([lane], fresh)
+        return lane
