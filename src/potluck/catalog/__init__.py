@@ -1,0 +1,42 @@
+"""Facts about providers: `providers/*.toml` in, targets out. No provider is named in Python.
+
+Rules: loading is strict and names file and line; every number keeps its basis, source and date; what is
+unknown is read in the way that can only waste, never over-run.
+"""
+
+from __future__ import annotations
+
+from potluck.catalog.discover import canonical, discovered, local_targets, quality_of
+from potluck.catalog.load import SHIPPED, load
+from potluck.catalog.schema import Limit, Model, Provider, Source
+from potluck.catalog.targets import (
+    Choice,
+    behaviour_of,
+    facts_age,
+    key_of,
+    quota_of,
+    targets,
+    why_not,
+)
+from potluck.catalog.windows import window_of
+
+__all__ = [
+    "SHIPPED",
+    "Choice",
+    "Limit",
+    "Model",
+    "Provider",
+    "Source",
+    "behaviour_of",
+    "canonical",
+    "discovered",
+    "facts_age",
+    "key_of",
+    "load",
+    "local_targets",
+    "quality_of",
+    "quota_of",
+    "targets",
+    "why_not",
+    "window_of",
+]
