@@ -70,7 +70,9 @@ def canonical(id: str) -> str:
     name = re.split(r"[/\\]", id.lower())[-1]
     name = re.sub(r"\.gguf$|:latest$|:free$|-free$", "", name)
     name = re.sub(r"[-_.](?:q\d[\w]*|f16|bf16|fp8|int4|awq|gptq|gguf)(?=[-_.]|$).*", "", name)
-    return re.sub(r"[:_]", "-", name)
+    name = re.sub(r"[:_]", "-", name)
+    name = re.sub(r"-(?:instruct|it|chat)(?=-|$)", "", name)
+    return re.sub(r"^(?:meta-)?(llama|gemma)-?(?=\d)", r"\1-", name)
 
 
 def quality_of(id: str) -> int:

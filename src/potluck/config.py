@@ -1,0 +1,197 @@
+"""What a user decided: `potluck.toml`, then the environment on top, as one frozen `Settings`.
+
+Rules: every default is the safe one, so that an empty file is a good file. Unknown keys refuse to start,
+naming file and line. A variable POTLUCK_PORT sets `port`, POTLUCK_TIMEOUTS_STALL sets `timeouts.stall`; lists
+are separated by commas. Provider keys are never written in this file, only the names of their variables.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_origin
+
+import msgspec
+import platformdirs
+
+from potluck.errors import ConfigError
+from potluck.strict import Document, Where, meant
+
+PREFIX = "POTLUCK_"
+IGNORED = frozenset({"POTLUCK_CONFIG", "POTLUCK_URL", "POTLUCK_API_KEY"})  # the command line's own
+TEMPLATE = Path(__file__).with_name("potluck.toml")
+MIB = 1024 * 1024
+
+Positive = Annotated[int, msgspec.Meta(ge=1)]
+Natural = Annotated[int, msgspec.Meta(ge=0)]
+Seconds = Annotated[float, msgspec.Meta(gt=0)]
+
+
+class Timeouts(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Seconds. The first five are for providers, the `client_` ones against clients that dawdle."""
+
+    connect: Seconds = 5.0
+    first_token: Seconds = 30.0  # and for the headers before it
+    first_token_local: Seconds = 120.0  # a small machine reads a long prompt slowly
+    stall: Seconds = 30.0  # between two chunks
+    total: Seconds = 600.0
+    client_header: Seconds = 10.0
+    client_body: Seconds = 30.0
+
+
+class Local(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The embedded model, and other model servers on this machine."""
+
+    enabled: bool = True
+    model: str = ""  # path of a GGUF file; "" is the one that comes with Potluck
+    context: Positive = 4096  # tokens
+    threads: Natural = 0  # 0 = as many as suit the machine
+    discover: bool = True  # ask the well-known loopback ports for other servers
+
+
+class Provider(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """`[providers.<id>]`: what differs from the catalog for this user. Empty means: as the catalog has it."""
+
+    enabled: bool = True
+    base_url: str = ""
+    key_env: str = ""
+    plan: str = ""  # a plan named in the catalog: it changes the limits that bind
+    signed_up: date | None = None  # for quotas that come back monthly from the day of sign-up
+
+    @property
+    def signup(self) -> float:
+        """Midnight UTC of the sign-up day in epoch seconds, 0 = unknown."""
+        day = self.signed_up
+        return datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp() if day else 0.0
+
+
+class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """`[profiles.<name>]`: a named set of stages and routing wishes, chosen with the `model` field."""
+
+    stages: tuple[str, ...] = ()
+    model: str = "auto"
+    private: bool = False  # never leaves this machine
+    min_quality: Annotated[int, msgspec.Meta(ge=0, le=5)] = 0
+
+
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Everything a user may decide."""
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 4711
+    workers: Positive = 1
+    data_dir: str = ""  # "" is the platform's place for a user's data; see `home`
+    providers_dir: str = ""  # more provider files; a shipped id replaces or extends the shipped one
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    never_bill: bool = True
+    record_prompts: bool = False
+    sim: bool = False
+    anonymous_providers: tuple[str, ...] = ()
+    allowed_hosts: tuple[str, ...] = ()
+    cors_origins: tuple[str, ...] = ()
+    max_body_bytes: Positive = 32 * MIB
+    max_header_bytes: Positive = 32 * 1024
+    max_connections: Positive = 4096
+    max_connections_per_client: Positive = 512
+    timeouts: Timeouts = Timeouts()
+    local: Local = Local()
+    providers: dict[str, Provider] = {}
+    profiles: dict[str, Profile] = {}
+
+    @property
+    def home(self) -> Path:
+        """Where the database and the models live."""
+        return Path(self.data_dir).expanduser() if self.data_dir else platformdirs.user_data_path("potluck")
+
+    @property
+    def provider_directories(self) -> tuple[Path, ...]:
+        """The user's directories of provider files, to be loaded after the shipped one."""
+        return (Path(self.providers_dir).expanduser(),) if self.providers_dir else ()
+
+
+def load(path: Path | str | None, environ: Mapping[str, str]) -> Settings:
+    """The settings of a file (None: only defaults) with the environment on top. Raises ConfigError."""
+    document = Document.open(Path(path)) if path is not None else Document("potluck.toml", "")
+    settings = document.into(Settings)
+    for where, problem in _check(settings):
+        raise document.refusal(where, problem)
+    over = _environment(environ)
+    if not over:
+        return settings
+    try:
+        settings = msgspec.convert(_over(document.data, over), Settings, strict=False)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"environment: {_in_environment(str(error))}") from None
+    for where, problem in _check(settings):
+        raise ConfigError(f"environment: {_variable(where)}: {problem}")
+    return settings
+
+
+def template() -> str:
+    """The commented `potluck.toml` that `potluck init` writes: every setting, at its default."""
+    return TEMPLATE.read_text(encoding="utf-8")
+
+
+def _check(settings: Settings) -> Iterator[tuple[Where, str]]:
+    for n, origin in enumerate(settings.cors_origins):
+        if origin == "*":
+            yield ("cors_origins", n), 'cors_origins may not be "*": every web page could spend your quotas'
+        elif not origin.startswith(("http://", "https://")) or origin.endswith("/"):
+            yield ("cors_origins", n), f"'{origin}' is not an origin such as https://chat.example.com"
+    for name, provider in settings.providers.items():
+        if provider.base_url and not provider.base_url.startswith(("https://", "http://")):
+            yield ("providers", name, "base_url"), "base_url must begin with https:// (http:// on loopback)"
+        if provider.key_env and not provider.key_env.replace("_", "").isalnum():
+            yield (
+                ("providers", name, "key_env"),
+                "key_env is the name of an environment variable, never the key itself",
+            )
+    if settings.timeouts.total < settings.timeouts.first_token:
+        yield ("timeouts", "total"), "total may not be shorter than first_token"
+
+
+def _environment(environ: Mapping[str, str]) -> dict[str, Any]:
+    """POTLUCK_* as a nested table of strings and lists. Raises ConfigError for a name nothing answers to."""
+    known = dict(_names())
+    over: dict[str, Any] = {}
+    for name in sorted(environ):
+        if not name.startswith(PREFIX) or name in IGNORED:
+            continue
+        if name not in known:
+            raise ConfigError(f"environment: unknown variable {name}{meant(name, known)}")
+        path, many = known[name]
+        table = over
+        for key in path[:-1]:
+            table = table.setdefault(key, {})
+        value = environ[name].strip()
+        table[path[-1]] = [each.strip() for each in value.split(",") if each.strip()] if many else value
+    return over
+
+
+def _names() -> Iterator[tuple[str, tuple[tuple[str, ...], bool]]]:
+    """Every variable: its path in the settings, and whether it is a list."""
+    for field in msgspec.structs.fields(Settings):
+        if isinstance(field.type, type) and issubclass(field.type, msgspec.Struct):
+            for inner in msgspec.structs.fields(field.type):
+                path = (field.name, inner.name)
+                yield _variable(path), (path, get_origin(inner.type) is tuple)
+        elif get_origin(field.type) is not dict:
+            yield _variable((field.name,)), ((field.name,), get_origin(field.type) is tuple)
+
+
+def _variable(where: Where) -> str:
+    return PREFIX + "_".join(step for step in where if isinstance(step, str)).upper()
+
+
+def _in_environment(message: str) -> str:
+    problem, _, at = message.partition(" - at `$.")
+    where = at.rstrip("`").split("[")[0].split(".")
+    return f"{_variable(tuple(where))}: {problem.replace('`', '')}"
+
+
+def _over(data: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(data)
+    for key, value in over.items():
+        merged[key] = _over(merged.get(key, {}), value) if isinstance(value, dict) else value
+    return merged
