@@ -46,8 +46,8 @@ class _Delta(msgspec.Struct):
     content: Any = None
     reasoning_content: str | None = None
     reasoning: Any = None
-    tool_calls: msgspec.Raw | None = None
-    function_call: msgspec.Raw | None = None
+    tool_calls: Any = None
+    function_call: Any = None
     refusal: str | None = None
 
 
@@ -60,7 +60,7 @@ class _Peek(msgspec.Struct):
     choices: list[_Choice] | None = None
     usage: WireUsage | None = None
     x_groq: _XUsage | None = None
-    error: msgspec.Raw | None = None
+    error: msgspec.Raw = msgspec.Raw()  # a union with None would refuse everything but null
 
 
 _peek = msgspec.json.Decoder(_Peek)
@@ -131,9 +131,11 @@ class SSEReader:
             return False  # the surface writes its own terminator, and only if the answer is whole
         try:
             peek = _peek.decode(data)
+        except msgspec.ValidationError:
+            peek = _lenient(data)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise errors.Malformed(f"an event of the stream is not the JSON it should be: {error}") from error
-        if peek.error is not None and bytes(peek.error) != b"null":
+        if peek.error and bytes(peek.error) != b"null":
             raise errors.Unavailable(
                 f"the provider reported an error inside its stream: {_short(peek.error)}"
             )
@@ -194,6 +196,28 @@ def decode_event(data: Any) -> Event:
         usage=msgspec.convert(used, WireUsage).usage() if used else None,
         delta=delta,
     )
+
+
+def _lenient(data: bytes) -> _Peek:
+    """An event with a field of an unexpected type: what can be read of it is read, the rest passes through."""
+    event = msgspec.json.decode(data)
+    if not isinstance(event, dict):
+        raise errors.Malformed("an event of the stream is not an object")
+    kept = {}
+    for name, type in _PEEKED.items():
+        try:
+            kept[name] = msgspec.convert(event.get(name), type, strict=False)
+        except msgspec.ValidationError:
+            kept[name] = [_Choice(_Delta(content=True))] if name == "choices" else None
+    error = msgspec.Raw(msgspec.json.encode(event["error"])) if event.get("error") else msgspec.Raw()
+    return _Peek(**kept, error=error)
+
+
+_PEEKED: dict[str, Any] = {
+    "choices": list[_Choice] | None,
+    "usage": WireUsage | None,
+    "x_groq": _XUsage | None,
+}
 
 
 def _short(raw: msgspec.Raw) -> str:

@@ -56,6 +56,7 @@ class Chat:
 
     async def serve(self, kind: str, key: ClientKey, receive: Receive, send: Send, extra: Extra) -> None:
         """Raises PotluckError for the caller to render, as long as nothing was sent."""
+        self._limiter.refuse_early(key)
         try:
             body = await _body(receive)
         except ClientLeft:
@@ -82,7 +83,10 @@ class Chat:
                 reply.close()
             self._meters.open -= 1
             usage, cost = _sum(trace)
-            ticket.settle(usage, cost)
+            if trace.attempts:
+                ticket.done(usage, cost)
+            else:
+                ticket.release()
             self._write(request, status, began, at, usage, cost)
 
     async def _whole(self, request: Request, reply: Reply, send: Send, extra: Extra) -> int:

@@ -146,7 +146,7 @@ def _host_allowed(value: bytes, allowed: frozenset[str]) -> bool:
 
 
 def _split(value: bytes) -> tuple[str, str] | None:
-    """A Host value as lower-case name without brackets and final dot, and ":port" or ""; None if malformed."""
+    """The lower-case name without brackets or final dot, and ":port" or ""; None if this is no Host."""
     if not value.isascii():
         return None
     match = _HOST.fullmatch(value.decode("ascii").lower())

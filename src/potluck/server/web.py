@@ -15,9 +15,9 @@ from typing import Any
 import msgspec
 
 from potluck import errors
-from potluck.server.answer import Answer, JSON, respond
+from potluck.server.answer import Answer, respond
 from potluck.server.chat import Chat
-from potluck.server.guard import Guard
+from potluck.server.gate import Gate
 from potluck.store.keyring import Keyring
 from potluck.store.keys import ClientKey
 from potluck.surfaces import openai
@@ -43,7 +43,7 @@ class Web:
     def __init__(
         self,
         chat: Chat,
-        guard: Guard,
+        gate: Gate,
         keyring: Keyring,
         *,
         models: Callable[[], list[str]],
@@ -53,7 +53,7 @@ class Web:
         openapi: bytes,
         started: int,
     ) -> None:
-        self._chat, self._guard, self._keyring = chat, guard, keyring
+        self._chat, self._gate, self._keyring = chat, gate, keyring
         self._models, self._metrics, self._views, self._ready = models, metrics, views, ready
         self._openapi, self._started = openapi, started
         self._posts = {"/v1/chat/completions": "chat", "/v1/embeddings": "embeddings"}
@@ -74,7 +74,7 @@ class Web:
         extra: tuple[tuple[bytes, bytes], ...] = ()
         try:
             headers = scope["headers"]
-            extra = self._guard.check(headers, scope["method"])
+            extra = self._gate.check(headers, scope["method"])
             await self._route(scope, headers, receive, send, extra)
         except errors.PotluckError as error:
             await respond(send, refusal(error, extra))
@@ -169,6 +169,3 @@ def _admin(key: ClientKey) -> None:
         raise errors.Forbidden(
             "This client key may not look at the gateway itself. Use one made with `potluck keys create --admin`."
         )
-
-
-__all__ = ["JSON", "Web", "refusal"]

@@ -33,11 +33,11 @@ class _Chat(msgspec.Struct):
     n: int | None = 1
     tools: list[msgspec.Raw] | None = None
     functions: list[msgspec.Raw] | None = None
-    response_format: msgspec.Raw | None = None
+    response_format: msgspec.Raw = msgspec.Raw()
 
 
 class _Embeddings(msgspec.Struct):
-    input: str | list[str] | list[int] | list[list[int]]
+    input: str | list[str | int | list[int]]
     model: str = "auto"
     encoding_format: str | None = None
 

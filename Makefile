@@ -1,0 +1,58 @@
+# What a person types. `make run` is the first thing a newcomer does, `make test` the second.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+
+.PHONY: run test check format lock bench docs clean help
+
+help: ## what there is
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+
+run: $(VENV)/.run ## set everything up and start the gateway with the local model
+	@$(BIN)/potluck serve --demo
+
+test: $(VENV)/.dev ## set up what the tests need and run them all
+	@$(BIN)/python -m potluck.local.weights
+	@$(MAKE) --no-print-directory check
+	@$(BIN)/python -m pytest
+
+check: $(VENV)/.dev ## format, lint, types, import rules, docs
+	@$(BIN)/ruff format --check src tests bench scripts
+	@$(BIN)/ruff check src tests bench scripts
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@$(BIN)/python -m scripts.reference --check
+
+format: $(VENV)/.dev ## format and fix what can be fixed
+	@$(BIN)/ruff format src tests bench scripts
+	@$(BIN)/ruff check --fix src tests bench scripts
+
+docs: $(VENV)/.dev ## write docs/reference anew from the code
+	@$(BIN)/python -m scripts.reference
+
+bench: $(VENV)/.dev ## Potluck beside its peers (installs them, takes under 10 minutes)
+	@$(BIN)/python -m bench.gateway
+
+lock: ## pin every dependency anew
+	@$(BIN)/python -m scripts.lock
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+$(VENV)/bin/python:
+	@echo "Setting up Python in $(VENV) …"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Potluck needs Python 3.11 or newer; set PYTHON=python3.12, say."; exit 1; }
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.run: $(VENV)/bin/python requirements/run.lock pyproject.toml
+	@echo "Installing Potluck …"
+	@$(PIP) install --require-hashes -r requirements/run.lock
+	@$(PIP) install --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.run requirements/dev.lock
+	@echo "Installing what the tests need …"
+	@$(PIP) install --require-hashes -r requirements/dev.lock
+	@touch $@

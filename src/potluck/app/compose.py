@@ -1,0 +1,185 @@
+"""Builds one gateway out of its parts: catalog and keys → pool, store → ledger, pipeline → web application.
+
+Rules: everything is made here and handed in; no part looks another one up. A gateway is built for one worker
+process; several workers share the stores on disk, and the parent process owns the local model.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from potluck import catalog
+from potluck.app.views import Views
+from potluck.config import Settings
+from potluck.delivery import Patience, Sender
+from potluck.dispatch import Dispatch
+from potluck.health import Health
+from potluck.pipeline import compose
+from potluck.quota.ledger import Ledger
+from potluck.quota.sqlite import SqliteStore
+from potluck.router import Pool
+from potluck.server.chat import Chat
+from potluck.server.gate import Gate
+from potluck.server.limits import ClientLimiter
+from potluck.server.meters import Meters
+from potluck.server.protocol import Door, DoorLimits
+from potluck.server.web import Web
+from potluck.store import migrate
+from potluck.store.database import Database
+from potluck.store.keyring import Keyring
+from potluck.store.records import Recorder
+from potluck.surfaces import openai
+from potluck.types import Target
+from potluck.upstream import Upstream
+
+TICK = 0.25  # seconds between flushes of the ledger
+SLOW_TICKS = 4  # every so many ticks: client keys and counters
+
+_log = logging.getLogger("potluck")
+
+
+class SystemClock:
+    """The real clocks. `now` is epoch seconds, `monotonic` never goes back."""
+
+    now = staticmethod(time.time)
+    monotonic = staticmethod(time.monotonic)
+
+
+class Inventory(msgspec.Struct, frozen=True):
+    """What there is: every provider of the catalog, and the targets that the keys at hand open."""
+
+    providers: dict[str, catalog.Provider]
+    targets: tuple[Target, ...]
+
+
+def inventory(settings: Settings, environ: Mapping[str, str]) -> Inventory:
+    """Raises ConfigError for a broken provider file, naming file and line."""
+    directories: list[Path] = [catalog.SHIPPED]
+    if settings.providers_dir:
+        directories.append(Path(settings.providers_dir))
+    providers = catalog.load(*directories)
+    found = catalog.targets(
+        providers,
+        environ,
+        never_bill=settings.never_bill,
+        anonymous=settings.anonymous_providers,
+        choices=settings.providers,
+    )
+    return Inventory(providers, tuple(found))
+
+
+def database(settings: Settings) -> Database:
+    """The store of records and client keys, its tables up to date."""
+    store = Database.at(Path(settings.data_dir) / "potluck.sqlite")
+    migrate.prepare(store)
+    return store
+
+
+def open_ledger(settings: Settings, *, worker: str) -> Ledger:
+    return Ledger(SqliteStore(Path(settings.data_dir) / "quota.sqlite"), SystemClock(), worker=worker)
+
+
+class Gateway:
+    """One worker: `asgi` serves, `start` and `stop` run with the event loop."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        environ: Mapping[str, str],
+        *,
+        worker: str = "0",
+        extra: tuple[Target, ...] = (),
+    ) -> None:
+        self.settings, self.worker = settings, worker
+        self.inventory = inventory(settings, environ)
+        self.pool = Pool((*self.inventory.targets, *extra), settings.profiles)
+        self.clock, self.health, self.meters = SystemClock(), Health(), Meters()
+        self.database = database(settings)
+        self.ledger = open_ledger(settings, worker=worker)
+        self.keyring = Keyring(self.database, open_without_keys=True)
+        self.recorder = Recorder(self.database, record_prompts=settings.record_prompts)
+        self.upstream = Upstream()
+        self.door = Door(_door_limits(settings), openai.render_error)
+        self.views = Views(self)
+        self.asgi = self._web()
+        self._ticks = 0
+        self._timer: asyncio.TimerHandle | None = None
+
+    def _web(self) -> Web:
+        settings = self.settings
+        patience = msgspec.convert(msgspec.structs.asdict(settings.timeouts), Patience, strict=False)
+        dispatch = Dispatch(
+            lambda: self.pool, self.ledger, Sender(self.upstream, patience), self.health, self.clock
+        )
+        chat = Chat(
+            compose((), dispatch),
+            ClientLimiter(self.ledger),
+            self.recorder,
+            self.meters,
+            self.clock,
+            record_prompts=settings.record_prompts,
+            total_seconds=patience.total,
+        )
+        return Web(
+            chat,
+            Gate(settings.allowed_hosts, settings.cors_origins, settings.port),
+            self.keyring,
+            models=lambda: self.pool.names(),
+            metrics=self.views.metrics,
+            views=self.views.pages(),
+            ready=self.views.ready,
+            openapi=files("potluck.server").joinpath("openapi.json").read_bytes(),
+            started=int(self.clock.now()),
+        )
+
+    def use(self, targets: tuple[Target, ...]) -> None:
+        """Replaces the targets that come and go: the local model and the servers found on loopback."""
+        self.pool = Pool((*self.inventory.targets, *targets), self.settings.profiles)
+
+    def start(self) -> None:
+        self._timer = asyncio.get_running_loop().call_later(TICK, self._tick)
+
+    def _tick(self) -> None:
+        self._ticks += 1
+        try:
+            self.ledger.flush()
+            if self._ticks % SLOW_TICKS == 0:
+                self.keyring.refresh()
+                self.views.publish()
+        except Exception:  # the store may be locked or gone for a while; serving goes on from the leases
+            _log.exception("the stores could not be updated; trying again")
+        self._timer = asyncio.get_running_loop().call_later(TICK, self._tick)
+
+    async def stop(self) -> None:
+        """Gives back what was leased and writes down what is not yet written."""
+        if self._timer is not None:
+            self._timer.cancel()
+        await self.upstream.close()
+        self.ledger.close()
+        await asyncio.to_thread(self.recorder.close)
+        self.views.close()
+        self.keyring.close()
+
+
+def _door_limits(settings: Settings) -> DoorLimits:
+    return DoorLimits(
+        head_bytes=settings.max_header_bytes,
+        body_bytes=settings.max_body_bytes,
+        connections=settings.max_connections,
+        per_address=settings.max_connections_per_client,
+        head_seconds=settings.timeouts.client_header,
+        body_seconds=settings.timeouts.client_body,
+    )
+
+
+def fields(value: Any) -> Any:
+    """A struct as plain values, for pages and the command line."""
+    return msgspec.to_builtins(value)
