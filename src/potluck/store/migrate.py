@@ -15,15 +15,10 @@ from potluck.store.database import Connection, Database
 HEAD = "0001"
 MIGRATIONS = Path(__file__).parent / "migrations"
 
-_HAS_VERSION = {
-    True: "SELECT COUNT(*) FROM sqlite_master WHERE name = 'alembic_version'",
-    False: "SELECT COUNT(*) FROM information_schema.tables WHERE table_name = 'alembic_version'",
-}
 
-
-def version(database: Database, connection: Connection) -> str:
-    """The revision the store is at; "" when it is empty."""
-    if connection.query(_HAS_VERSION[database.lite]) == [(0,)]:
+def version(connection: Connection) -> str:
+    """The revision an SQLite store is at; "" when it is empty."""
+    if connection.query("SELECT COUNT(*) FROM sqlite_master WHERE name = 'alembic_version'") == [(0,)]:
         return ""
     rows = connection.query("SELECT version_num FROM alembic_version")
     return str(rows[0][0]) if rows else ""
@@ -31,13 +26,16 @@ def version(database: Database, connection: Connection) -> str:
 
 def prepare(database: Database) -> None:
     """Make or upgrade the tables. Raises ConfigError when the store is newer than we are, or damaged."""
+    if not database.lite:
+        upgrade(database.url)  # SQLAlchemy is loaded already, and Alembic knows this database's own spelling
+        return
     connection = database.connect()
     try:
-        found = version(database, connection)
-        if not found and database.lite:
+        found = version(connection)
+        if not found:
             with connection.transaction():
                 # Asked again under the write lock: another worker may have been faster.
-                found = version(database, connection)
+                found = version(connection)
                 if not found:
                     _create(connection)
                     found = HEAD
