@@ -31,10 +31,10 @@ class Patience(msgspec.Struct, frozen=True):
 
     connect: float = 5.0
     first: float = 30.0
+    first_local: float = 120.0  # a model on this machine is slow, but it does not get lost
     answer: float = 120.0
     stall: float = 30.0
     total: float = 600.0
-    local: float = 4.0  # factor for targets on this machine, which are slow but do not get lost
 
 
 class Delivery:
@@ -191,9 +191,9 @@ class Sender:
 
     def _timeouts(self, request: Request, target: Target) -> Timeouts:
         patience = self._patience
-        slow = patience.local if target.local else 1.0
-        head = (patience.first if request.stream else patience.answer) * slow
-        return Timeouts(patience.connect, head, patience.first * slow, patience.stall * slow, patience.total)
+        first = patience.first_local if target.local else patience.first
+        head = first if request.stream else max(first, patience.answer)
+        return Timeouts(patience.connect, head, head, max(patience.stall, first), patience.total)
 
 
 async def _relay(

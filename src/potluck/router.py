@@ -21,7 +21,7 @@ from math import log2
 
 import msgspec
 
-from potluck.errors import ConfigError, Unsupported, UnknownModel
+from potluck.errors import ConfigError, UnknownModel, Unsupported
 from potluck.types import Plan, Request, Target
 
 SPECIALITIES = frozenset({"general", "code", "math", "vision", "multilingual", "reasoning"})
@@ -99,7 +99,7 @@ class Pool:
         )
 
     def candidates(self, wish: Wish, kind: str) -> list[Target]:
-        among = self._named[wish.exact] if wish.exact else self.targets
+        among = self._named.get(wish.exact, ()) if wish.exact else self.targets
         return [target for target in among if target.kind == kind]
 
 

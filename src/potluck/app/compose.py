@@ -11,8 +11,6 @@ import logging
 import time
 from collections.abc import Mapping
 from importlib.resources import files
-from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -25,7 +23,7 @@ from potluck.health import Health
 from potluck.pipeline import compose
 from potluck.quota.ledger import Ledger
 from potluck.quota.sqlite import SqliteStore
-from potluck.router import Pool
+from potluck.router import AUTO, Pool, Profile, Wish
 from potluck.server.chat import Chat
 from potluck.server.gate import Gate
 from potluck.server.limits import ClientLimiter
@@ -62,10 +60,7 @@ class Inventory(msgspec.Struct, frozen=True):
 
 def inventory(settings: Settings, environ: Mapping[str, str]) -> Inventory:
     """Raises ConfigError for a broken provider file, naming file and line."""
-    directories: list[Path] = [catalog.SHIPPED]
-    if settings.providers_dir:
-        directories.append(Path(settings.providers_dir))
-    providers = catalog.load(*directories)
+    providers = catalog.load(catalog.SHIPPED, *settings.provider_directories)
     found = catalog.targets(
         providers,
         environ,
@@ -78,13 +73,13 @@ def inventory(settings: Settings, environ: Mapping[str, str]) -> Inventory:
 
 def database(settings: Settings) -> Database:
     """The store of records and client keys, its tables up to date."""
-    store = Database.at(Path(settings.data_dir) / "potluck.sqlite")
+    store = Database.at(settings.home / "potluck.sqlite")
     migrate.prepare(store)
     return store
 
 
 def open_ledger(settings: Settings, *, worker: str) -> Ledger:
-    return Ledger(SqliteStore(Path(settings.data_dir) / "quota.sqlite"), SystemClock(), worker=worker)
+    return Ledger(SqliteStore(settings.home / "quota.sqlite"), SystemClock(), worker=worker)
 
 
 class Gateway:
@@ -100,7 +95,7 @@ class Gateway:
     ) -> None:
         self.settings, self.worker = settings, worker
         self.inventory = inventory(settings, environ)
-        self.pool = Pool((*self.inventory.targets, *extra), settings.profiles)
+        self.pool = Pool((*self.inventory.targets, *extra), profiles(settings))
         self.clock, self.health, self.meters = SystemClock(), Health(), Meters()
         self.database = database(settings)
         self.ledger = open_ledger(settings, worker=worker)
@@ -115,7 +110,7 @@ class Gateway:
 
     def _web(self) -> Web:
         settings = self.settings
-        patience = msgspec.convert(msgspec.structs.asdict(settings.timeouts), Patience, strict=False)
+        patience = _patience(settings)
         dispatch = Dispatch(
             lambda: self.pool, self.ledger, Sender(self.upstream, patience), self.health, self.clock
         )
@@ -142,7 +137,7 @@ class Gateway:
 
     def use(self, targets: tuple[Target, ...]) -> None:
         """Replaces the targets that come and go: the local model and the servers found on loopback."""
-        self.pool = Pool((*self.inventory.targets, *targets), self.settings.profiles)
+        self.pool = Pool((*self.inventory.targets, *targets), profiles(self.settings))
 
     def start(self) -> None:
         self._timer = asyncio.get_running_loop().call_later(TICK, self._tick)
@@ -180,6 +175,24 @@ def _door_limits(settings: Settings) -> DoorLimits:
     )
 
 
-def fields(value: Any) -> Any:
-    """A struct as plain values, for pages and the command line."""
-    return msgspec.to_builtins(value)
+def _patience(settings: Settings) -> Patience:
+    limits = settings.timeouts
+    return Patience(
+        connect=limits.connect,
+        first=limits.first_token,
+        first_local=limits.first_token_local,
+        stall=limits.stall,
+        total=limits.total,
+    )
+
+
+def profiles(settings: Settings) -> dict[str, Profile]:
+    """The configuration's profiles as the router knows them."""
+    made = {}
+    for name, profile in settings.profiles.items():
+        wish = AUTO.get(profile.model, Wish(exact=profile.model.lower()))
+        wish = msgspec.structs.replace(
+            wish, private=wish.private or profile.private, min_quality=profile.min_quality
+        )
+        made[name] = Profile(wish, profile.stages)
+    return made

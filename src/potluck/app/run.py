@@ -115,7 +115,7 @@ async def _alone(
 ) -> int:
     stop = stop_on_signals()
     async with Neighbours(settings, environ) as neighbours:
-        gateway = Gateway(settings, neighbours.environ)
+        gateway = Gateway(neighbours.settings, neighbours.environ)
         neighbours.tell(gateway.use, gateway.inventory.providers)
         _announce(settings, on_ready)
         await serve_on(gateway, listener, stop)
@@ -127,7 +127,7 @@ async def _crew(
 ) -> int:
     stop = stop_on_signals()
     async with Neighbours(settings, environ) as neighbours:
-        crew = Crew(settings, neighbours, listener)
+        crew = Crew(neighbours.settings, neighbours, listener)
         _announce(settings, on_ready)
         await crew.run(stop)
     return 0
@@ -156,6 +156,6 @@ def _loop(main: object) -> int:
 
 def _raise_file_limit() -> None:
     # Every connection is a file; the usual soft limit of 1,024 would end a flood test, or a busy day.
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with contextlib.suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard if hard != resource.RLIM_INFINITY else 65536, hard))

@@ -104,7 +104,9 @@ class Views:
         """Puts this worker's counters where the other workers' `/metrics` finds them."""
         gateway = self._gateway
         if gateway.settings.workers > 1:
-            values = {(name, (("l", labels),)): float(value) for name, labels, value in gateway.meters.rows()}
+            values: dict[counters.Key, float] = {
+                (name, (("l", labels),)): float(value) for name, labels, value in gateway.meters.rows()
+            }
             counters.publish(self._connection, gateway.worker, values)
 
     def close(self) -> None:

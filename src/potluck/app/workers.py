@@ -56,7 +56,7 @@ class Crew:
             await _either(stop, pause)
 
     async def _spawn(self, number: int) -> asyncio.subprocess.Process:
-        environ = {**os.environ, **self._neighbours.environ}
+        environ = {**os.environ, **await self._neighbours.model_environ()}
         environ[SETTINGS] = msgspec.json.encode(self._settings).decode()
         return await asyncio.create_subprocess_exec(
             sys.executable,

@@ -153,7 +153,7 @@ class Web:
         return Answer(b'{"status":"ready"}')
 
 
-_OURS = "Potluck failed on this request; the fault is ours. The log of the gateway has the details; please report them."
+_OURS = "Potluck failed on this request; the fault is ours. The gateway's log has the details; please report them."
 
 
 def refusal(error: errors.PotluckError, extra: tuple[tuple[bytes, bytes], ...] = ()) -> Answer:
