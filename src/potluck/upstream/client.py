@@ -68,13 +68,15 @@ class Upstream:
         reused = connection is not None
         if connection is None:
             connection = await self._connect(pool, call)
-        exchange = await self._exchange(connection, request, call)
-        if exchange.error is None or exchange.status:
-            return exchange
-        if not (reused and exchange.silent and call.method in REPLAYABLE):
-            raise exchange.error
-        exchange = await self._exchange(await self._connect(pool, call), request, call)
-        if exchange.error is None or exchange.status:
+        if not self._brisk:
+            self._sweep_brisk()
+        exchange = connection.start(request, call.timeouts, bodyless=call.method == "HEAD")
+        await exchange.wait(0)
+        if reused and exchange.silent and call.method in REPLAYABLE:
+            connection = await self._connect(pool, call)
+            exchange = connection.start(request, call.timeouts, bodyless=call.method == "HEAD")
+            await exchange.wait(0)
+        if exchange.status or exchange.error is None:
             return exchange
         raise exchange.error
 
@@ -93,13 +95,6 @@ class Upstream:
         if any(pool.open for pool in self._pools.values()):
             self._empty = asyncio.get_running_loop().create_future()
             await self._empty
-
-    async def _exchange(self, connection: Connection, request: bytes, call: Call) -> Exchange:
-        if not self._brisk:
-            self._sweep_brisk()
-        exchange = connection.start(request, call.timeouts, bodyless=call.method == "HEAD")
-        await exchange.wait(0)
-        return exchange
 
     async def _connect(self, pool: Pool, call: Call) -> Connection:
         if not self._closed:

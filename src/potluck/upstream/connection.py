@@ -48,6 +48,7 @@ class Connection(asyncio.Protocol):
 
     __slots__ = (
         "_bodyless",
+        "_headers",
         "_interim",
         "_keep_for",
         "_loop",
@@ -70,6 +71,7 @@ class Connection(asyncio.Protocol):
         self._overhead = 0  # bytes received since the last body byte: heads, chunk lines, trailers
         self._interim = self._until_close = self._reusable = self._bodyless = False
         self._keep_for: float | None = None
+        self._headers: list[tuple[bytes, bytes]] = []
 
     @property
     def usable(self) -> bool:
@@ -83,6 +85,7 @@ class Connection(asyncio.Protocol):
         self._interim = self._until_close = self._reusable = False
         self._bodyless, self._keep_for = bodyless, None
         self.exchange = exchange = Exchange(self, timeouts, self._loop)
+        self._headers = exchange.headers
         self.transport.write(request)
         return exchange
 
@@ -164,8 +167,7 @@ class Connection(asyncio.Protocol):
             raise self._too_much()
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if self.exchange is not None and not self.exchange.status:  # afterwards: trailers, which nobody reads
-            self.exchange.headers.append((name.lower(), value.rstrip()))
+        self._headers.append((name.lower(), value.rstrip()))
 
     def on_headers_complete(self) -> None:
         exchange = self.exchange
@@ -186,6 +188,7 @@ class Connection(asyncio.Protocol):
         self._until_close = not framed and status not in (204, 304) and not self._bodyless
         self._reusable = not self._until_close and not upgrade and not self._bodyless
         exchange.status = status
+        self._headers = []  # what follows are trailers, which nobody reads
         if self._bodyless:
             exchange.finish()
 
