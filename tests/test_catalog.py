@@ -269,6 +269,18 @@ def test_discovered_models_of_a_host_are_taken_as_paid() -> None:
     assert (target.paid, target.key.reveal(), target.auth) == (True, "k", "bearer")
 
 
+def test_a_dedicated_host_is_no_bill_and_a_key_never_goes_to_plain_http() -> None:
+    [template] = [read(Document.open(path)) for path in FILES if path.name == "_dedicated.toml"]
+    [target] = catalog.targets({template.id: template}, {"MY_SERVER_KEY": "k"})
+    assert (target.name, target.paid, target.local) == ("qwen3-8b", False, False)
+
+    class Elsewhere:
+        enabled, base_url, key_env, plan, signup = True, "http://10.0.0.7/v1", "", "", 0.0
+
+    with pytest.raises(ConfigError, match="https://"):
+        catalog.targets({template.id: template}, {"MY_SERVER_KEY": "k"}, choices={template.id: Elsewhere()})
+
+
 def test_facts_have_an_age_in_days() -> None:
     newest = max(source.seen for source in PROVIDERS["groq"].sources.values())
     assert catalog.facts_age(PROVIDERS["groq"], date.fromordinal(newest.toordinal() + 40)) == 40

@@ -31,7 +31,7 @@ class Document:
     """One TOML file: `data` as parsed, and `refusal` to complain about a place in it."""
 
     def __init__(self, name: str, text: str) -> None:
-        """`name` is what people see in errors ("providers/groq.toml"). Raises ConfigError on bad syntax."""
+        """`name` is what people see in errors ("providers/x.toml"). Raises ConfigError on bad syntax."""
         self.name, self._text = name, text
         try:
             self.data: dict[str, Any] = tomllib.loads(text)

@@ -90,14 +90,23 @@ def _address(provider: Provider) -> Iterator[Problem]:
     wanted = set(_PLACEHOLDER.findall(provider.base_url))
     for name in wanted ^ set(provider.env):
         yield ("base_url",), f"'{{{name}}}' must stand in base_url and its name in env"
-    if provider.base_url:
-        url = urlsplit(_PLACEHOLDER.sub("x", provider.base_url))
-        if url.scheme != "https" and not (url.scheme == "http" and url.hostname in LOOPBACK):
-            yield ("base_url",), "base_url must begin with https://, or be on loopback: the key travels there"
-        if url.username or url.password or url.query or url.fragment:
-            yield ("base_url",), "base_url may not hold a user, a query or a fragment"
-        if provider.base_url.endswith("/"):
-            yield ("base_url",), "base_url may not end with '/'"
+    problem = address_problem(provider.base_url) if provider.base_url else ""
+    if problem:
+        yield ("base_url",), problem
+
+
+def address_problem(base_url: str) -> str:
+    """Why a key may not be sent to this address, or ""."""
+    try:
+        url = urlsplit(_PLACEHOLDER.sub("x", base_url))
+        host = url.hostname
+    except ValueError:
+        return f"'{base_url}' is not a URL"
+    if not host or not (url.scheme == "https" or (url.scheme == "http" and host in LOOPBACK)):
+        return "base_url must begin with https://, or be on loopback: the key travels there"
+    if url.username or url.password or url.query or url.fragment:
+        return "base_url may not hold a user, a query or a fragment"
+    return "base_url may not end with '/'" if base_url.endswith("/") else ""
 
 
 def _sources(provider: Provider) -> Iterator[Problem]:

@@ -14,7 +14,9 @@ import msgspec
 
 from potluck.types import Unit
 
-Category = Literal["recurring_free", "recurring_credit", "trial_credit", "paid", "local", "retired"]
+Category = Literal[
+    "recurring_free", "recurring_credit", "trial_credit", "paid", "dedicated", "local", "retired"
+]
 Status = Literal["active", "uncertain", "restricted", "no_free_tier", "retired"]
 Basis = Literal["published", "measured", "third_party", "inferred", "assumed"]
 SizeBasis = Literal["", "assumed", "published", "measured", "third_party", "inferred", "approx"]
@@ -170,6 +172,7 @@ class HeaderRule(_Table, frozen=True, kw_only=True):
 class Provider(_Table, frozen=True, kw_only=True):
     """One provider: everything the catalog knows of it.
 
+    `category` "dedicated" is the user's own host: paid by the hour, so a call costs nothing more.
     `card`, `phone`, `trains_on_data` are absent where nobody knows. `unusable` says why it can never serve us
     (tombstones use `tombstone`). `bills_past_quota`, `bills_with_key`: money would flow: `never_bill` refuses
     `discover`: its models are asked for at run time instead of listed. `extends`: a user's file that changes

@@ -14,6 +14,7 @@ from typing import Protocol
 
 import msgspec
 
+from potluck.catalog.load import address_problem
 from potluck.catalog.schema import Limit, Model, Provider
 from potluck.catalog.windows import window_of
 from potluck.errors import ConfigError
@@ -153,7 +154,7 @@ class Access:
         self._key = key
         paid = provider.category == "paid" or bool(key and provider.bills_with_key)
         # Nobody says which of a host's models are free, so those it names itself are taken as paid.
-        self._paid = paid or (discovered and not provider.local)
+        self._paid = paid or (discovered and provider.category not in ("local", "dedicated"))
         self._url = _address(provider, environ, choice)
         if choice.plan and choice.plan not in provider.plans:
             known = meant(choice.plan, provider.plans)
@@ -264,7 +265,10 @@ def behaviour_of(provider: Provider) -> Behaviour:
 
 
 def _address(provider: Provider, environ: Mapping[str, str], choice: Choice) -> str:
+    """Raises ConfigError for an address that the key may not travel to."""
     url = (choice.base_url or provider.base_url).rstrip("/")
+    if problem := address_problem(url):
+        raise ConfigError(f"{provider.id}: {problem}")
     for name in provider.env:
         value = environ.get(name, "").strip()
         if not _VALUE.match(value):
