@@ -151,6 +151,8 @@ def test_with_and_without_a_key_other_limits_bind() -> None:
     llm7 = {"llm7": PROVIDERS["llm7"]}
     [stranger, *_] = catalog.targets(llm7, {}, anonymous=["llm7"])
     [known, *_] = catalog.targets(llm7, {"LLM7_API_KEY": "k"})
+    assert known.model == "DeepSeek-V4-Flash-0731"  # needs a key
+    assert stranger.model != known.model
     assert sorted(quota.amount for quota in stranger.quotas) == [1, 10, 60, 500_000]
     assert sorted(quota.amount for quota in known.quotas) == [2, 40, 100, 1_000_000]
     assert all(quota.scope == "llm7/ip" for quota in stranger.quotas)
