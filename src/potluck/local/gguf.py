@@ -28,7 +28,7 @@ class Head(msgspec.Struct, frozen=True):
     context: int = 0
 
 
-class _Broken(Exception):
+class Broken(Exception):
     """The bytes are not what the format promises; becomes a ConfigError that names the file."""
 
 
@@ -37,7 +37,7 @@ def read(path: Path) -> Head:
     try:
         with path.open("rb") as file:
             return parse(file)
-    except _Broken as reason:
+    except Broken as reason:
         raise ConfigError(
             f"{path} is not a usable GGUF model: {reason}. Download it again, or name another file."
         ) from None
@@ -46,12 +46,12 @@ def read(path: Path) -> Head:
 
 
 def parse(file: BinaryIO) -> Head:
-    """The head of an open file. Raises `_Broken`, and nothing else, whatever the bytes."""
+    """The head of an open file. Raises `Broken`, and nothing else, whatever the bytes."""
     if file.read(4) != b"GGUF":
-        raise _Broken("it does not begin with the letters GGUF")
+        raise Broken("it does not begin with the letters GGUF")
     version = int(_number(file, "I"))
     if version not in (2, 3):
-        raise _Broken(f"version {version} of the format is unknown")
+        raise Broken(f"version {version} of the format is unknown")
     _number(file, "Q")  # tensors
     architecture = ""
     for _ in range(min(int(_number(file, "Q")), _MOST_FIELDS)):
@@ -62,14 +62,14 @@ def parse(file: BinaryIO) -> Head:
         if key == f"{architecture}.context_length" and isinstance(value, int):
             return Head(architecture, value)
     if not architecture:
-        raise _Broken("it does not name its architecture")
+        raise Broken("it does not name its architecture")
     return Head(architecture)
 
 
 def _take(file: BinaryIO, count: int) -> bytes:
     data = file.read(count)
     if len(data) != count:
-        raise _Broken("it ends in the middle of its header (a download that was cut?)")
+        raise Broken("it ends in the middle of its header (a download that was cut?)")
     return data
 
 
@@ -81,7 +81,7 @@ def _number(file: BinaryIO, code: str) -> int | float | bool:
 def _text(file: BinaryIO, limit: int) -> str:
     length = int(_number(file, "Q"))
     if length > limit:
-        raise _Broken("a text in its header is too long")
+        raise Broken("a text in its header is too long")
     return _take(file, length).decode("utf-8", "replace")
 
 
@@ -92,7 +92,7 @@ def _value(file: BinaryIO, kind: int) -> int | float | bool | str | None:
     if kind == _STRING:
         return _text(file, _LONGEST_TEXT)
     if kind != _ARRAY:
-        raise _Broken(f"its header holds a value of unknown type {kind}")
+        raise Broken(f"its header holds a value of unknown type {kind}")
     _skip_array(file)
     return None
 
@@ -103,10 +103,10 @@ def _skip_array(file: BinaryIO) -> None:
     if kind in _SCALARS:
         end = file.tell() + count * struct.calcsize("<" + _SCALARS[kind])
         if end > file.seek(0, 2):
-            raise _Broken("it ends in the middle of its header (a download that was cut?)")
+            raise Broken("it ends in the middle of its header (a download that was cut?)")
         file.seek(end)
     elif kind == _STRING:
         for _ in range(count):
             _text(file, _LONGEST_TEXT)
     else:
-        raise _Broken(f"its header holds an array of unknown type {kind}")
+        raise Broken(f"its header holds an array of unknown type {kind}")

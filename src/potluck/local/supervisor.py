@@ -16,7 +16,6 @@ import socket
 import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import suppress
 from typing import Literal
 
 import msgspec
@@ -212,10 +211,11 @@ class LocalModel:
                 log.warning("local model died (%s); restarting", self.why)
                 self._enter("restarting", self.why)
                 await self._sleep(self._policy.delay(deaths))
-                with suppress(ConfigError):
+                try:
                     child = self._child = await self._spawn()
                     break
-                deaths += 1
+                except ConfigError as reason:
+                    deaths, self.why = deaths + 1, str(reason)
             self.restarts, born = self.restarts + 1, self._monotonic()
             self._enter("ready")
 

@@ -26,7 +26,7 @@ from potluck.errors import ConfigError
 Progress = Callable[[int, int], None]
 Stopped = Callable[[], bool]
 T = TypeVar("T")
-BLOCK = 1 << 20  # bytes
+BLOCK = 1 << 18  # bytes; also how much may still arrive before a cancelled transfer notices
 _SILENCE = 30.0  # seconds without a byte before a download is given up
 
 

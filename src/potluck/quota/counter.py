@@ -34,9 +34,8 @@ class Counter:
         self.key = self.last = -math.inf
         self.pending: list[tuple[float, int]] = []
         self.facts: list[Fact] = []
-        self.expires = self.closed = self.retry_at = (
-            0.0  # `expires`: the lease must not be spent from then on
-        )
+        self.expires = 0.0  # the lease must not be spent from then on
+        self.closed = self.retry_at = 0.0
         self.crowded = False  # whether something else was in flight when the latest hold began
         self.state, self.next_event = State(), math.inf
         self.remaining = self.allowed = self.rule.limit
@@ -45,7 +44,7 @@ class Counter:
     def turn(self, now: float) -> None:
         """What is `spent` from `now` on stops counting at another moment than what was spent before."""
         self.fold()
-        self.key, self.last = self.rule.span(now)
+        self.key, self.last = self.rule.span(max(now, self.state.seen) if self.rule.periodic else now)
 
     def fold(self) -> None:
         if self.spent:
@@ -81,12 +80,11 @@ class Counter:
     def still_full(self, need: int, version: int, now: float) -> bool:
         """Whether the store would say no again: nothing changed, came back here, or expired."""
         known, refused, free = self._full
-        return (
-            version == known
-            and need >= refused
-            and free == self.free
-            and now < min(self.next_event, self.retry_at)
-        )
+        if version != known or need < refused or free != self.free:
+            return False
+        if now >= min(self.next_event, self.retry_at):
+            return False
+        return self.closed > now or need > self.remaining + self.free
 
     def describe(self, now: float, worker: str) -> QuotaState:
         available, rule, quota = self.available(now, worker), self.rule, self.rule.quota

@@ -11,6 +11,8 @@ restarts. `flush` must be called every 0.25-1 s: it is the sign of life, and it 
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import math
 import random
 from collections.abc import Callable, Iterable, Sequence
@@ -22,9 +24,11 @@ from potluck.quota.hold import Hold
 from potluck.quota.lane import Lane, Note
 from potluck.quota.observe import readings, verdict
 from potluck.quota.room import Full, QuotaState, Room, Short
-from potluck.quota.state import FAR, Store
+from potluck.quota.state import STEP, Store, StoreLost
 from potluck.quota.step import Draft, Outcome, apply, step
 from potluck.types import Clock, Target
+
+_log = logging.getLogger("potluck.quota")
 
 __all__ = ["Full", "Hold", "Ledger", "QuotaState", "Room", "Short"]
 
@@ -44,11 +48,16 @@ class Ledger:
     def time(self) -> float:
         """Epoch seconds that never run back: an NTP step must not reopen a window.
 
-        A step of days is no step but a clock that had been wrong; then the new time is taken.
+        After a longer step (the clock had been wrong) time goes on from where it is now; each quota's own
+        state knows what was seen, and every lease is asked for again.
         """
         now = self._wall()
-        if now > self._high or self._high - now > FAR:
+        if now >= self._high:
             self._high = now
+        elif self._high - now > STEP:
+            self._high = now
+            for counter in self._counters.values():
+                counter.expires, counter.last, counter.next_event = 0.0, -math.inf, 0.0
         return self._high
 
     def reserve(self, target: Target, tokens_in: int, tokens_out: int) -> Hold:
@@ -89,12 +98,15 @@ class Ledger:
     def _slow(self, lane: Lane, tokens_in: int, tokens_out: int, now: float) -> None:
         """Lease what is short, all quotas in one step. A refusal is remembered until something changes."""
         needs = lane.needs(tokens_in, tokens_out)
-        version = self._store.version()
+        version = self._store.version()  # before the step: what others change after it must be noticed
         for counter, need in zip(lane.counters, needs, strict=True):
             if counter.still_full(need, version, now):
                 raise Full(counter.rule.quota, counter.retry_at)
-        outcome = self._sync(lane.counters, needs)
-        self._take(lane, needs, outcome, self._store.version())
+        try:
+            outcome = self._sync(lane.counters, needs)
+        except StoreLost as lost:
+            raise Full(lane.counters[0].rule.quota, now + 1.0, str(lost)) from lost
+        self._take(lane, needs, outcome, version)
 
     def _take(self, lane: Lane, needs: Sequence[int], outcome: Outcome, version: int) -> None:
         if outcome.blocked >= 0:
@@ -111,14 +123,21 @@ class Ledger:
         drafts = [Draft(counter, need, keep) for counter, need in zip(counters, needs, strict=True)]
         ids = [counter.id for counter in counters]
         outcome = self._store.step(ids, lambda states: step(states, drafts, worker, now, exclusive))
-        self._high = max(self._high, outcome.now)
-        apply(counters, drafts, outcome)
+        seen = max(outcome.times)
+        if self._high < seen <= self._high + STEP:
+            self._high = seen
+        apply(counters, drafts, outcome, now)
         return outcome
 
+    def _tell(self, counters: Sequence[Counter], keep: bool = True) -> None:
+        """A step that asks for nothing. A lost store is told later: everything stays pending, leases run out."""
+        try:
+            self._sync(counters, [0] * len(counters), keep)
+        except StoreLost as lost:
+            _log.warning("Quota: %s. What is leased goes on, nothing more is leased.", lost)
+
     def room(self, target: Target) -> Room:
-        """What is left at a target, as far as this worker knows: no store is asked, so a router may ask for
-        all.
-        """
+        """What is left at a target as far as this worker knows: cheap, so a router may ask about all of them."""
         lane = self._lanes.get(target.id)
         if lane is None or lane.target is not target:
             lane = self._open(target)
@@ -131,7 +150,7 @@ class Ledger:
                 available, opens = 0, max(opens, counter.closed)
             elif available < counter.rule.scale:
                 if (counter.pending or counter.spent) and not self._store.remote:
-                    self._sync([counter], [0])
+                    self._tell([counter])
                     available = counter.available(now, worker)
                 if available < counter.rule.scale:
                     opens = max(opens, counter.opens_at(1, now))
@@ -156,7 +175,7 @@ class Ledger:
         for reading in readings(lane.headers, headers, now):
             for counter in lane.counters:
                 if learn.adopt(counter, reading, now, self.worker) and not self._store.remote:
-                    self._sync([counter], [0])
+                    self._tell([counter])
 
     def refused(self, target: Target, failure: TargetFailed, tokens: int = 0) -> float:
         """Close the right quota until the right time; epoch seconds when such a request may be tried there
@@ -175,12 +194,12 @@ class Ledger:
             return math.inf
         counter = learn.blamed(lane.counters, judged, now, self.worker)
         if counter is None:
-            until = now + (judged.seconds or learn.BLIND.get(judged.means, 60.0))
+            until = max(lane.closed, now + (judged.seconds or learn.BLIND.get(judged.means, 60.0)))
             self._note(Note(lane.key_id if judged.key else lane.id, until, judged.why))
             return until
         until = learn.close(counter, judged, now)
         if not self._store.remote:
-            self._sync([counter], [0])
+            self._tell([counter])
         return until
 
     def snapshot(self, targets: Iterable[Target]) -> list[QuotaState]:
@@ -193,25 +212,21 @@ class Ledger:
 
     def flush(self) -> None:
         """Tell the store what was spent, renew what is in use, return what is not, hear what others did."""
-        for counters, keep in self._due():
-            self._sync(counters, [0] * len(counters), keep=keep)
         version = self._store.version()
+        for counters, keep in self._due():
+            self._tell(counters, keep)
         if version != self._version:
             self._version = version
             self._reread(list(self._lanes.values()), list(self._counters.values()))
 
     def close(self) -> None:
-        """Give back everything unspent; what is in flight stands as spent. The store is the caller's to
-        close.
-        """
+        """Give back what is unspent; what is in flight stands as spent. The store is the caller's to close."""
         counters = list(self._counters.values())
-        if counters:
-            self._sync(counters, [0] * len(counters), keep=False)
+        if counters and not self._store.remote:
+            self._tell(counters, keep=False)
 
     def _due(self) -> list[tuple[list[Counter], bool]]:
-        """Counters that must be told, in one list that keeps its leases (in use) and one that does not
-        (idle).
-        """
+        """Counters to tell the store about: those in use keep their leases, the idle ones give them back."""
         busy: list[Counter] = []
         idle: list[Counter] = []
         for counter in self._counters.values():
@@ -224,7 +239,11 @@ class Ledger:
     def _reread(self, lanes: Sequence[Lane], counters: Sequence[Counter]) -> None:
         now = self.time()
         ids = [lane.id for lane in lanes] + [lane.key_id for lane in lanes]
-        states = self._store.read([*ids, *(counter.id for counter in counters)])
+        try:
+            states = self._store.read([*ids, *(counter.id for counter in counters)])
+        except StoreLost as lost:
+            _log.warning("Quota: %s. Counts of other workers are unknown.", lost)
+            return
         for lane, own, key in zip(lanes, states, states[len(lanes) :], strict=False):
             lane.look(own, key, now)
         for counter, state in zip(counters, states[len(ids) :], strict=True):
@@ -239,7 +258,8 @@ class Ledger:
         if self._store.remote:
             self._notes[note.id] = note
         else:
-            self._store.step([note.id], lambda states: note.write(states[0]))
+            with contextlib.suppress(StoreLost):  # it holds here all the same
+                self._store.step([note.id], lambda states: note.write(states[0]))
 
     def _refusal(self, lane: Lane, tokens: int, now: float) -> Full:
         if now < lane.closed:

@@ -19,7 +19,7 @@ class MemoryStore:
         self._version = 0
 
     def step(self, ids: Sequence[str], change: Callable[[list[State]], R]) -> R:
-        self._version += 1
+        self._version += not self.exclusive  # alone, nobody else can have changed anything
         return change(self.read(ids))
 
     def read(self, ids: Sequence[str]) -> list[State]:

@@ -27,6 +27,7 @@ from potluck.types import Quota
 
 LIFETIME = 5.0  # seconds a worker's share stays its own without a sign of life
 GRACE = 2.0  # of these, the last ones are not used by the owner: clocks of two hosts may differ by this much
+STEP = 60.0  # seconds a clock may be stepped back while we just wait for it
 FAR = 25 * 3600.0  # a clock this far behind was not stepped back: it had been wrong
 SCALE = {"neurons": 1_000_000, "credits": 1_000_000}  # millionths, so that one token costs a whole number
 
@@ -54,19 +55,21 @@ class State(msgspec.Struct, array_like=True, omit_defaults=True):
     why: str = ""
     limit: int = 0  # learned from the provider; 0 = none
     learned: float = 0.0  # when
+    lost: float = 0.0  # when the store was started over without knowing what had been spent; 0 = known
     distrust: float = 0.0  # its headers promised more than it kept: until then only believe bad news
 
 
 class Rule:
     """A quota made ready for arithmetic: its limit in scaled units, and what kind of counting it needs."""
 
-    __slots__ = ("concurrent", "limit", "quota", "refill", "scale", "size", "window")
+    __slots__ = ("concurrent", "limit", "periodic", "quota", "refill", "scale", "size", "window")
 
     def __init__(self, quota: Quota) -> None:
         self.quota, self.window = quota, quota.window
         self.scale = SCALE.get(quota.unit, 1)
         self.limit = self.size = quota.amount * self.scale  # `size`: the larger of this and a learned limit
         self.concurrent = quota.unit == "concurrent" or quota.window.kind == "concurrent"
+        self.periodic = windows.next_reset(self.window, 0.0) < math.inf
         self.refill = quota.window.kind == "refill"
 
     def span(self, at: float) -> tuple[float, float]:
@@ -79,8 +82,14 @@ class Rule:
         return state.limit or self.limit
 
 
+class StoreLost(Exception):
+    """The shared store cannot be reached: scarce quota is refused, what is leased goes on until the lease
+    ends.
+    """
+
+
 class Store(Protocol):
-    """Where the states live. `step` is atomic over all its ids, across every worker that shares the store."""
+    """Where the states live. `step` is atomic over all its ids, across all workers. Both raise `StoreLost`."""
 
     exclusive: bool  # one worker only, and nothing outlives it: lease everything
     remote: bool  # a step must be awaited (`step_async`)
@@ -97,10 +106,16 @@ class Store(Protocol):
 
 
 def tidy(state: State, rule: Rule, now: float, worker: str = "") -> float:
-    """Expire what is over, settle what dead workers left; returns the time that holds, never before `seen`."""
-    if state.seen - now > FAR:
+    """Expire what is over, settle what dead workers left; returns the time that holds.
+
+    That is `now`, or the latest time anybody acted when the clock was stepped back: a step must not reopen a
+    window. Where only durations matter, a long step moves everything along; a calendar waits, up to FAR.
+    """
+    if state.seen - now > (FAR if rule.periodic else STEP):
         _rebase(state, rule, now)
     now = state.seen = max(state.seen, now)
+    if state.lost:
+        _presume(state, rule)
     if state.untils and state.untils[0] <= now:
         cut = bisect_right(state.untils, now)
         state.total -= sum(state.counts[:cut])
@@ -197,13 +212,35 @@ def share(left_over: int, limit: int, workers: int) -> int:
 
 
 def _rebase(state: State, rule: Rule, now: float) -> None:
-    """The shared time was wrong by days (a bad clock): count all it holds as if it was spent now."""
-    state.seen = now
-    latest = rule.span(now)[0]
-    total, state.untils, state.counts, state.total = state.total, [], [], 0
-    if not rule.refill:
-        spend(state, rule, latest, total)
-    state.full = min(state.full, now + rule.window.seconds)
-    state.closed = min(state.closed, now + windows.DAY)
+    """The clock runs behind what was seen: what had yet to pass then has yet to pass now.
+
+    A calendar's clock had been wrong by more than a day; all that still counts is counted as spent now.
+    """
+    gap, state.seen = state.seen - now, now
+    if rule.periodic:
+        total, state.untils, state.counts, state.total = state.total, [], [], 0
+        spend(state, rule, rule.span(now)[0], total)
+    else:
+        state.untils = [until - gap for until in state.untils]
+        state.full -= gap
+    state.closed -= gap
     for lease in state.leases.values():
-        lease.expires = min(lease.expires, now + LIFETIME)
+        lease.expires -= gap
+
+
+def _presume(state: State, rule: Rule) -> None:
+    """The store was lost and nobody knows what had been spent: what to believe instead.
+
+    Windows of up to two hours count as spent: that costs minutes. A day's or month's quota counts as half
+    spent: all of it would close every scarce target until midnight for a fault of ours, none of it would
+    overrun most days. Half is what a day's even use has spent on average; where it is too little the
+    provider's refusal closes the quota until its reset, and where it is too much, its own `remaining` raises
+    it (see `learn.py`). A one-time credit: half, within a month.
+    """
+    lost, state.lost = state.lost, 0.0
+    short = windows.length(rule.window) <= 7200.0
+    if rule.window.kind == "once" and state.seen - lost > windows.MONTH:
+        return
+    until = lost if rule.refill else rule.span(lost)[0]
+    if until > state.seen or rule.refill:
+        spend(state, rule, until, rule.limit if short else rule.limit // 2)

@@ -31,11 +31,12 @@ class Draft:
 class Outcome:
     """What a step decided: how each worker's free units changed, and why nothing was granted, if so."""
 
-    __slots__ = ("blocked", "deltas", "now", "retry_at", "states")
+    __slots__ = ("blocked", "deltas", "retry_at", "states", "times")
 
-    def __init__(self, states: Sequence[State], now: float) -> None:
-        self.states, self.now = states, now
+    def __init__(self, states: Sequence[State]) -> None:
+        self.states = states
         self.deltas: list[int] = []
+        self.times: list[float] = []  # what time it is for each state: a shared clock never runs back
         self.blocked = -1
         self.retry_at = 0.0
 
@@ -66,9 +67,10 @@ def report(state: State, draft: Draft, worker: str, now: float, exclusive: bool)
 
 def step(states: list[State], drafts: Sequence[Draft], worker: str, now: float, exclusive: bool) -> Outcome:
     """All drafts reported, then every need granted or none."""
-    outcome = Outcome(states, now)
+    outcome = Outcome(states)
     for index, (state, draft) in enumerate(zip(states, drafts, strict=True)):
-        outcome.now = at = max(outcome.now, report(state, draft, worker, now, exclusive))
+        at = report(state, draft, worker, now, exclusive)
+        outcome.times.append(at)
         short = draft.need - state.leases[worker].free
         if draft.need and (state.closed > at or short > max(0, left(state, draft.rule, at))):
             retry_at = state.closed
@@ -76,12 +78,11 @@ def step(states: list[State], drafts: Sequence[Draft], worker: str, now: float, 
                 retry_at = max(retry_at, opens_at(state, draft.rule, draft.need, at))
             if outcome.blocked < 0 or retry_at > outcome.retry_at:
                 outcome.blocked, outcome.retry_at = index, retry_at
-    for state, draft in zip(states, drafts, strict=True):
+    for state, draft, at in zip(states, drafts, outcome.times, strict=True):
         lease = state.leases[worker]
         short = draft.need - lease.free
         if outcome.blocked < 0 and short > 0:
-            rest = left(state, draft.rule, outcome.now) - short
-            limit = draft.rule.allowed(state, outcome.now)
+            rest, limit = left(state, draft.rule, at) - short, draft.rule.allowed(state, at)
             lease.free += short + (rest if exclusive else share(rest, limit, len(state.leases)))
         outcome.deltas.append(lease.free - draft.free)
         if not lease.held and not lease.free and not draft.need and not draft.keep:
@@ -89,12 +90,12 @@ def step(states: list[State], drafts: Sequence[Draft], worker: str, now: float, 
     return outcome
 
 
-def apply(counters: Sequence[Counter], drafts: Sequence[Draft], outcome: Outcome) -> None:
+def apply(counters: Sequence[Counter], drafts: Sequence[Draft], outcome: Outcome, now: float) -> None:
     """Take over what a step decided, by differences: holds may have moved while an awaited step ran."""
     for counter, draft, state, delta in zip(counters, drafts, outcome.states, outcome.deltas, strict=True):
         counter.free += delta
         del counter.pending[: len(draft.pending)], counter.facts[: len(draft.facts)]
-        counter.expires = outcome.now + LIFETIME - GRACE
-        counter.look(state, outcome.now)
-        if counter.closed > outcome.now:
+        counter.expires = now + LIFETIME - GRACE
+        counter.look(state, now)
+        if counter.closed > now:
             counter.expires = 0.0

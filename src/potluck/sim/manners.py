@@ -110,8 +110,9 @@ def cohere(t: Trouble) -> Refusal:
     if t.kind == "limit" and t.limit is not None:
         text = (
             f"You are using a Trial key, which is limited to {t.limit.amount:.0f} API calls / "
-            f"{t.limit.span}. You can continue to use the Trial key for free or upgrade to a Production key with higher rate "
-            "limits at 'https://dashboard.cohere.com/api-keys'. Contact us on 'https://discord.gg/XW44jPfYJu'"
+            f"{t.limit.span}. You can continue to use the Trial key for free or upgrade to a Production "
+            "key with higher rate limits at 'https://dashboard.cohere.com/api-keys'. Contact us on "
+            "'https://discord.gg/XW44jPfYJu'"
             " or email us at support@cohere.com with any questions"
         )
     return Refusal(t.code, {"id": "00000000-0000-4000-8000-000000000001", "message": text})

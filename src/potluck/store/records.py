@@ -81,18 +81,16 @@ def attempts_json(attempts: Sequence[Attempt]) -> str:
 
 
 def _stored(attempt: Attempt, zero: float) -> StoredAttempt:
-    def ms(moment: float, since: float) -> float:
-        return round((moment - since) * 1e3, 3) if moment else 0.0
-
-    started = attempt.started
+    started, first, ended = attempt.started, attempt.first, attempt.ended
     return StoredAttempt(
-        target=attempt.target,
-        outcome=attempt.outcome,
-        detail=attempt.detail,
-        status=attempt.status,
-        after=ms(started, zero),
-        first=ms(attempt.first, started),
-        ms=ms(attempt.ended, started),
+        attempt.target,
+        attempt.outcome,
+        attempt.detail,
+        attempt.status,
+        # To the microsecond; int() costs a third of round(), and this runs for every attempt ever made.
+        int((started - zero) * 1e6) / 1e3,
+        int((first - started) * 1e6) / 1e3 if first else 0.0,
+        int((ended - started) * 1e6) / 1e3 if ended else 0.0,
     )
 
 
