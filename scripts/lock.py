@@ -21,9 +21,16 @@ def main() -> None:
     for name, what in LOCKS.items():
         out = ROOT / "requirements" / name
         command = [sys.executable, "-m", "uv", "--quiet", "pip", "compile", "pyproject.toml", *what]
-        command += ["--universal", "--python-version", "3.11", "--generate-hashes", "--no-header", "--no-annotate"]
+        command += [
+            "--universal",
+            "--python-version",
+            "3.11",
+            "--generate-hashes",
+            "--no-header",
+            "--no-annotate",
+        ]
         command += ["--no-emit-index-url", "--no-emit-find-links", "--output-file", str(out)]
-        subprocess.run(command, cwd=ROOT, check=True)
+        subprocess.run(command, cwd=ROOT, check=True)  # noqa: S603 our own interpreter
         print(f"wrote {out.relative_to(ROOT)}")
 
 

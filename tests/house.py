@@ -67,7 +67,10 @@ def settings_for(world: sim.World, data_dir: Path, **changes: Any) -> tuple[Sett
     }
     environ |= {"CLOUDFLARE_ACCOUNT_ID": "pretend-account"}
     settings = Settings(
-        data_dir=str(data_dir), local=Local(enabled=False, discover=False), providers=providers, log_level="error"
+        data_dir=str(data_dir),
+        local=Local(enabled=False, discover=False),
+        providers=providers,
+        log_level="error",
     )
     return msgspec.structs.replace(settings, **changes), environ
 

@@ -37,7 +37,9 @@ def test_retry_after_may_be_a_date() -> None:
 
 @given(st.integers(0, 99), st.integers(0, 59), st.integers(0, 59_999))
 def test_a_composed_duration_reads_back(hours: int, minutes: int, ms: int) -> None:
-    assert duration(f"{hours}h{minutes}m{ms / 1000}s") == pytest.approx(hours * 3600 + minutes * 60 + ms / 1000)
+    assert duration(f"{hours}h{minutes}m{ms / 1000}s") == pytest.approx(
+        hours * 3600 + minutes * 60 + ms / 1000
+    )
 
 
 @given(st.text(max_size=40))

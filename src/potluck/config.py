@@ -19,7 +19,10 @@ from potluck.errors import ConfigError
 from potluck.strict import Document, Where, meant
 
 PREFIX = "POTLUCK_"
-IGNORED = frozenset({"POTLUCK_CONFIG", "POTLUCK_URL", "POTLUCK_API_KEY"})  # the command line's own
+IGNORED = frozenset(  # the command line's own, and what a parent tells its workers
+    f"{PREFIX}{name}"
+    for name in ("CONFIG", "URL", "API_KEY", "KEY", "DEBUG", "LOCAL_ENDPOINT", "WORKER_SETTINGS")
+)
 TEMPLATE = Path(__file__).with_name("potluck.toml")
 MIB = 1024 * 1024
 

@@ -95,7 +95,9 @@ def test_the_sentence_is_found_in_every_known_shape(body: str, said: str) -> Non
 
 
 def test_a_key_that_a_provider_repeats_is_not_repeated_by_us() -> None:
-    assert "gsk_abcdefghijklmnopqrstuvwxyz" not in message('{"error":"bad key gsk_abcdefghijklmnopqrstuvwxyz"}')
+    assert "gsk_abcdefghijklmnopqrstuvwxyz" not in message(
+        '{"error":"bad key gsk_abcdefghijklmnopqrstuvwxyz"}'
+    )
 
 
 @given(st.integers(300, 599), st.binary(max_size=300))

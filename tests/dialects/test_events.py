@@ -1,5 +1,7 @@
 """The stream reader: framing, the commit point, the usage, and every way a stream can lie."""
 
+import itertools
+
 import msgspec
 import pytest
 from hypothesis import given
@@ -71,7 +73,7 @@ def test_what_arrived_is_forwarded_byte_for_byte() -> None:
 @given(st.lists(st.integers(0, len(WHOLE)), max_size=12))
 def test_where_the_network_cuts_the_bytes_changes_nothing(cuts: list[int]) -> None:
     edges = [0, *sorted(cuts), len(WHOLE)]
-    pieces = [WHOLE[a:b] for a, b in zip(edges, edges[1:], strict=False) if a < b]
+    pieces = [WHOLE[a:b] for a, b in itertools.pairwise(edges) if a < b]
     out, reader = read(*pieces)
     assert out == ROLE + HELLO + STOP
     assert reader.usage == Usage(7, 2)
@@ -156,9 +158,10 @@ def test_crlf_framing_is_read_like_lf_framing() -> None:
 
 def test_an_event_without_end_does_not_fill_the_memory() -> None:
     reader = SSEReader(keep_usage=False)
+    for _ in range(3):
+        reader.feed(b"x" * 1024 * 1024)
     with pytest.raises(Malformed):
-        for _ in range(6):
-            reader.feed(b"data: " + b"x" * 1024 * 1024)
+        reader.feed(b"x" * 1024 * 1024 * 2)
 
 
 @given(st.binary(max_size=400))

@@ -110,7 +110,9 @@ def test_vectors_pass_untouched_with_their_usage() -> None:
     assert usage == Usage(4, 0)
 
 
-@pytest.mark.parametrize("raw", [b"", b"<html>", b"[]", b'{"choices":[]}', b'{"choices":[{"message":{}}', b"\xff"])
+@pytest.mark.parametrize(
+    "raw", [b"", b"<html>", b"[]", b'{"choices":[]}', b'{"choices":[{"message":{}}', b"\xff"]
+)
 def test_a_200_that_is_no_answer_fails_the_target(raw: bytes) -> None:
     with pytest.raises(TargetFailed):
         DIALECT.whole(raw, "chat")
@@ -128,6 +130,8 @@ def test_a_message_that_is_no_object_is_malformed() -> None:
 
 def test_reasoning_and_tool_calls_of_a_whole_answer_are_seen() -> None:
     message = {"role": "assistant", "content": None, "reasoning": "hm", "tool_calls": [{"id": "1"}]}
-    [event] = decode_whole(msgspec.json.encode({"choices": [{"message": message, "finish_reason": "tool_calls"}]}))
+    [event] = decode_whole(
+        msgspec.json.encode({"choices": [{"message": message, "finish_reason": "tool_calls"}]})
+    )
     assert (event.reasoning, event.finish) == ("hm", "tool_calls")
     assert event.tool_calls == [{"id": "1"}]

@@ -50,9 +50,11 @@ async def test_a_cancelled_download_stops_and_cleans_up(hub: Hub, tmp_path: Path
     hub.endless, hub.announce = True, 0
     loop, begun = asyncio.get_running_loop(), asyncio.Event()
     url, target = f"{hub.url}/org/repo/tiny.gguf", tmp_path / "tiny.gguf"
-    task = asyncio.create_task(
-        download(url, target, TINY_SHA, lambda *_: loop.call_soon_threadsafe(begun.set))
-    )
+
+    def progress(done: int, total: int) -> None:
+        loop.call_soon_threadsafe(begun.set)
+
+    task = asyncio.create_task(download(url, target, TINY_SHA, progress))
     await begun.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -68,9 +70,9 @@ async def test_a_model_bigger_than_the_disk_is_refused_before_it_is_fetched(hub:
 
 
 async def test_a_missing_model_and_a_missing_hub_are_told_apart(hub: Hub, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="answered 404. Check the name"):
+    with pytest.raises(ConfigError, match=r"answered 404\. Check the name"):
         await download(f"{hub.url}/org/repo/nothing.gguf", tmp_path / "x", TINY_SHA)
-    with pytest.raises(ConfigError, match="Could not download .*Check the network"):
+    with pytest.raises(ConfigError, match=r"Could not download .*Check the network"):
         await download("http://127.0.0.1:1/x.gguf", tmp_path / "x", TINY_SHA)
 
 

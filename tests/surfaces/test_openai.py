@@ -62,7 +62,9 @@ def test_any_bytes_are_a_request_or_invalid(body: bytes) -> None:
             continue
 
 
-@given(st.recursive(st.none() | st.booleans() | st.floats(allow_nan=False) | st.text(), st.lists, max_leaves=8))
+@given(
+    st.recursive(st.none() | st.booleans() | st.floats(allow_nan=False) | st.text(), st.lists, max_leaves=8)
+)
 def test_any_json_value_in_any_field_is_a_request_or_invalid(value: Any) -> None:
     for field in ("model", "messages", "stream", "max_tokens", "n", "tools", "response_format"):
         try:

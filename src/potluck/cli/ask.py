@@ -28,7 +28,9 @@ def ask(
     system: System = "",
     max_tokens: Annotated[int, typer.Option(min=0, help="The longest answer; 0 = the model decides.")] = 0,
     json: options.Json = False,
-    show_trace: Annotated[bool, typer.Option(help="Say which targets were tried, and how long it took.")] = False,
+    show_trace: Annotated[
+        bool, typer.Option(help="Say which targets were tried, and how long it took.")
+    ] = False,
     config: options.Config = None,
 ) -> None:
     """Ask one question; the answer streams to the terminal.
@@ -101,7 +103,8 @@ def trace(answer: Answer, first: float) -> Iterator[str]:
     yield f"served {escape(answer.told.get('target', 'unknown'))}"
     yield f"first token after {first:.2f} s" if first else "no token came"
     if answer.usage:
-        yield f"prompt {answer.usage.get('prompt_tokens', '?')} tokens, answer {answer.usage.get('completion_tokens', '?')}"
+        prompt, words = answer.usage.get("prompt_tokens", "?"), answer.usage.get("completion_tokens", "?")
+        yield f"prompt {prompt} tokens, answer {words}"
     for name, value in sorted(answer.told.items()):
         if name not in ("tried", "target", "left"):
             yield f"{escape(name)} {escape(value)}"
@@ -131,9 +134,7 @@ HELP = """[bold]/model NAME[/]  talk to another model    [bold]/models[/]  list 
 Ctrl-C stops an answer. [dim]A line that ends in \\ goes on in the next.[/]"""
 
 
-def chat(
-    model: options.Model = "auto", system: System = "", config: options.Config = None
-) -> None:
+def chat(model: options.Model = "auto", system: System = "", config: options.Config = None) -> None:
     """Talk to a model; each answer streams. /help lists the commands."""
     from potluck.cli.show import note
 
@@ -196,7 +197,9 @@ class Talk:
         if not name:
             return self._say(f"You talk to {self.model}. /model NAME changes that; /models lists them.")
         if names and name not in names:
-            return self._say(f"This gateway has no model {name}; you still talk to {self.model}. /models lists them.")
+            return self._say(
+                f"This gateway has no model {name}; you still talk to {self.model}. /models lists them."
+            )
         self.model = name
         return self._say(f"You talk to {name} now. What was said so far goes along; /new forgets it.")
 

@@ -18,7 +18,13 @@ if TYPE_CHECKING:
     from potluck.cli.standing import Standing
 
 _COLOURS = {"open": "green", "one_key_away": "cyan", "trial": "cyan", "local": "green", "retired": "red"}
-_BASIS = {"published": "green", "measured": "green", "third_party": "yellow", "inferred": "yellow", "assumed": "red"}
+_BASIS = {
+    "published": "green",
+    "measured": "green",
+    "third_party": "yellow",
+    "inferred": "yellow",
+    "assumed": "red",
+}
 
 
 def plain(standing: Standing) -> dict[str, Any]:
@@ -31,7 +37,9 @@ def render(to: Console, standing: Standing) -> None:
     """The page of one provider."""
     provider = standing.provider
     colour = _COLOURS.get(standing.state, "yellow")
-    to.print(f"[bold]{escape(provider.name or provider.id)}[/]  [{colour}]{standing.state.replace('_', ' ')}[/]")
+    to.print(
+        f"[bold]{escape(provider.name or provider.id)}[/]  [{colour}]{standing.state.replace('_', ' ')}[/]"
+    )
     facts = table("", "")
     facts.show_header, facts.box = False, None
     for label, text in _facts(standing):
@@ -61,7 +69,12 @@ def _facts(standing: Standing) -> Iterator[tuple[str, str]]:
     if not provider.local:
         yield "asks for", standings.needs(provider)
     if names := (*provider.env, *provider.key_env):
-        yield "key", escape(" or ".join(provider.key_env) + "".join(f" and {name}" for name in provider.env)) if names else ""
+        yield (
+            "key",
+            escape(" or ".join(provider.key_env) + "".join(f" and {name}" for name in provider.env))
+            if names
+            else "",
+        )
     yield "address", escape(provider.base_url)
     note = f"  [dim]{escape(provider.trains_note)}[/]" if provider.trains_note else ""
     yield "your data", standings.data(provider) + note

@@ -26,7 +26,9 @@ def init(
     target = path / options.FILE if path.is_dir() else path
     write(target, config.template(), force=force)
     note(f"Wrote [bold]{escape(str(target))}[/]: every setting, at its default. Change what you like.")
-    note(f"[dim]`potluck serve` reads potluck.toml in the directory it starts in, or --config {escape(str(target))}.[/]")
+    note(
+        f"[dim]`potluck serve` reads potluck.toml in the directory it starts in, or --config {escape(str(target))}.[/]"
+    )
 
 
 def write(target: Path, text: str, *, force: bool) -> None:

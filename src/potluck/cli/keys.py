@@ -50,7 +50,9 @@ def create(
     models: Annotated[
         str, typer.Option(metavar="GLOBS", help='Only these models: "auto*,llama-*". Empty = all.')
     ] = "",
-    admin: Annotated[bool, typer.Option("--admin", help="May read quotas, targets, requests, metrics.")] = False,
+    admin: Annotated[
+        bool, typer.Option("--admin", help="May read quotas, targets, requests, metrics.")
+    ] = False,
     json: options.Json = False,
     config: options.Config = None,
 ) -> None:
@@ -105,7 +107,11 @@ def list_keys(
     shown = table("Name", "Id!", "Starts with!", "Made!", "May use")
     now = time.time()
     for key in found:
-        state = f"[red]revoked {days(int((now - key.revoked_at) // 86400))}[/]" if key.revoked_at else said(key.limits)
+        state = (
+            f"[red]revoked {days(int((now - key.revoked_at) // 86400))}[/]"
+            if key.revoked_at
+            else said(key.limits)
+        )
         made = days(max(0, int((now - key.created_at) // 86400)))
         shown.add_row(escape(key.name), key.id, f"{key.prefix}…", made, state)
     console().print(shown)
@@ -133,7 +139,9 @@ def said(limits: Limits) -> str:
     """What a key may use, in a few words of markup."""
     from potluck.cli.show import amount, escape
 
-    parts = [f"{amount(getattr(limits, field))} {label}" for field, label in _LABELS if getattr(limits, field)]
+    parts = [
+        f"{amount(getattr(limits, field))} {label}" for field, label in _LABELS if getattr(limits, field)
+    ]
     if limits.usd_per_day:
         parts.append(f"{amount(limits.usd_per_day, 'credits')}/day")
     if limits.models:

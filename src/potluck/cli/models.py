@@ -51,8 +51,15 @@ def list_models(json: options.Json = False, config: options.Config = None) -> No
 
 @models.command("pull")
 def pull(
-    name: Annotated[str, typer.Argument(help="The built-in model's name, or org/repo/file.gguf on the hub.", autocompletion=_names)] = "",
-    sha256: Annotated[str, typer.Option(help="What the file must be; the hub shows it on the file's page.")] = "",
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="The built-in model's name, or org/repo/file.gguf on the hub.", autocompletion=_names
+        ),
+    ] = "",
+    sha256: Annotated[
+        str, typer.Option(help="What the file must be; the hub shows it on the file's page.")
+    ] = "",
     use: Annotated[bool, typer.Option("--use", help="Use it from now on.")] = False,
     json: options.Json = False,
     config: options.Config = None,
@@ -74,7 +81,10 @@ def pull(
 
 @models.command("use")
 def use(
-    what: Annotated[str, typer.Argument(metavar="NAME|PATH", help="A model of `list`, or a GGUF file.", autocompletion=_names)],
+    what: Annotated[
+        str,
+        typer.Argument(metavar="NAME|PATH", help="A model of `list`, or a GGUF file.", autocompletion=_names),
+    ],
     json: options.Json = False,
     config: options.Config = None,
 ) -> None:
@@ -101,7 +111,7 @@ def progress(what: str) -> Iterator[Callable[[int, int], None]]:
     columns = ("{task.description}", BarColumn(), DownloadColumn(), TimeRemainingColumn())
     with Progress(*columns, console=notes(), transient=True) as bar:
         task = bar.add_task(what, total=None)
-        yield lambda done, all: bar.update(task, completed=done, total=all or None)
+        yield lambda done, total: bar.update(task, completed=done, total=total or None)
 
 
 def _registry(settings: Settings) -> Models:
@@ -148,7 +158,9 @@ def _found(servers: dict[str, list[Discovered]]) -> Any:
     shown = table("Server!", "Model", "Context>!", "For!")
     for name, found in servers.items():
         for model in found:
-            shown.add_row(name, escape(model.model), amount(model.context) if model.context else "?", model.kind)
+            shown.add_row(
+                name, escape(model.model), amount(model.context) if model.context else "?", model.kind
+            )
     return shown
 
 

@@ -56,7 +56,9 @@ Model = Annotated[
 ]
 ProviderName = Annotated[
     str | None,
-    typer.Argument(metavar="[NAME]", help="Show everything about this one.", autocompletion=complete_providers),
+    typer.Argument(
+        metavar="[NAME]", help="Show everything about this one.", autocompletion=complete_providers
+    ),
 ]
 
 

@@ -31,7 +31,9 @@ ALWAYS = ("open", "one_key_away")
 
 def providers(
     name: options.ProviderName = None,
-    all: Annotated[bool, typer.Option("--all", "-a", help="Trials, paid ones and those that are gone, too.")] = False,
+    all: Annotated[
+        bool, typer.Option("--all", "-a", help="Trials, paid ones and those that are gone, too.")
+    ] = False,
     json: options.Json = False,
     config: options.Config = None,
 ) -> None:
@@ -83,7 +85,9 @@ def _overview(to: Console, found: Sequence[Standing], all: bool) -> None:
     for each in found:
         by_state.setdefault(each.state, []).append(each)
     if not by_state.get("open"):
-        note("[bold]No provider is open yet.[/] Set one of the keys below, and start `potluck serve` again.\n")
+        note(
+            "[bold]No provider is open yet.[/] Set one of the keys below, and start `potluck serve` again.\n"
+        )
     for state, heading in HEADINGS:
         group = by_state.get(state, [])
         if group and (all or state in ALWAYS):

@@ -26,7 +26,10 @@ _NOT_ALLOWED = (401, 403, 404)
 
 
 def quota(
-    provider: Annotated[str, typer.Option("--provider", "-p", help="Only this one.", autocompletion=options.complete_providers)] = "",
+    provider: Annotated[
+        str,
+        typer.Option("--provider", "-p", help="Only this one.", autocompletion=options.complete_providers),
+    ] = "",
     all: Annotated[bool, typer.Option("--all", "-a", help="Also what nobody used yet.")] = False,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Keep it up to date until Ctrl-C.")] = False,
     every: Annotated[float, typer.Option(min=0.2, help="Seconds between two looks with --watch.")] = 1.0,
@@ -51,7 +54,9 @@ def quota(
         states = look()
         shown = states if all else touched(states)
         if not states:
-            note("There are no quotas: no provider is open. `potluck providers` shows which are one key away.")
+            note(
+                "There are no quotas: no provider is open. `potluck providers` shows which are one key away."
+            )
             return
         console().print(render(shown, time.time()))
         hidden = len(states) - len(shown)
@@ -70,7 +75,9 @@ def reader(config: Path | None) -> tuple[Callable[[], States], str]:
     except Refused as refused:
         if refused.status not in _NOT_ALLOWED:
             raise
-        why = "The gateway that runs does not show its quotas without an admin key; this is the ledger on disk."
+        why = (
+            "The gateway that runs does not show its quotas without an admin key; this is the ledger on disk."
+        )
     else:
         queue = [first]
         return lambda: queue.pop() if queue else running.get("/potluck/v1/quota"), f"From {running.url}."

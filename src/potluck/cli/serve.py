@@ -26,10 +26,16 @@ LOOK_EVERY = 0.2
 
 
 def serve(
-    host: Annotated[str | None, typer.Option(help="Where to listen; not on loopback, it needs client keys.")] = None,
+    host: Annotated[
+        str | None, typer.Option(help="Where to listen; not on loopback, it needs client keys.")
+    ] = None,
     port: Annotated[int | None, typer.Option(min=0, max=65535, help="0 takes a free one.")] = None,
-    workers: Annotated[int | None, typer.Option(min=1, max=64, help="Processes; they share one ledger.")] = None,
-    sim: Annotated[bool, typer.Option("--sim", help="Pretend providers on loopback, to play without keys.")] = False,
+    workers: Annotated[
+        int | None, typer.Option(min=1, max=64, help="Processes; they share one ledger.")
+    ] = None,
+    sim: Annotated[
+        bool, typer.Option("--sim", help="Pretend providers on loopback, to play without keys.")
+    ] = False,
     local: Annotated[bool, typer.Option("--local/--no-local", help="The models on this machine.")] = True,
     demo: Annotated[bool, typer.Option("--demo/--no-demo", help="Ask one question when ready.")] = False,
     config: options.Config = None,
@@ -41,7 +47,9 @@ def serve(
     talk = demo or sys.stderr.isatty()
     if talk:
         _fetch_model(settings)
-    raise typer.Exit(app.serve(settings, os.environ, on_ready=_greeter(settings, config, demo) if talk else None))
+    raise typer.Exit(
+        app.serve(settings, os.environ, on_ready=_greeter(settings, config, demo) if talk else None)
+    )
 
 
 def with_options(
@@ -135,8 +143,8 @@ def _say_what_is_open(settings: Settings) -> None:
 
 def _demo(running: Running) -> None:
     from potluck.cli.ask import say
-    from potluck.cli.show import note
     from potluck.cli.running import Refused
+    from potluck.cli.show import note
 
     snippet = f"""
   [dim]from openai import OpenAI
@@ -146,7 +154,9 @@ def _demo(running: Running) -> None:
     note(snippet.replace("[{", "\\[{"))
     note(f"[bold]›[/] {QUESTION}")
     try:
-        say(running, {"model": "auto", "messages": [{"role": "user", "content": QUESTION}], "max_tokens": 120})
+        say(
+            running, {"model": "auto", "messages": [{"role": "user", "content": QUESTION}], "max_tokens": 120}
+        )
     except Refused as refused:
         if refused.status != 401:
             raise

@@ -17,7 +17,19 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-__all__ = ["amount", "bar", "console", "days", "duration", "emit", "escape", "note", "notes", "problem", "table"]
+__all__ = [
+    "amount",
+    "bar",
+    "console",
+    "days",
+    "duration",
+    "emit",
+    "escape",
+    "note",
+    "notes",
+    "problem",
+    "table",
+]
 
 PIPE_WIDTH = 100  # columns where nobody is looking: wide enough for every table, narrow enough for a mail
 _SPANS = ((86_400, "d"), (3_600, "h"), (60, "m"), (1, "s"))
@@ -52,7 +64,9 @@ def emit(value: Any) -> None:
 
 def table(*columns: str, title: str = "") -> Table:
     """A table without vertical lines. A column ending in ">" is right-aligned; "!" keeps it on one line."""
-    made = Table(box=SIMPLE_HEAD, title=title or None, title_justify="left", title_style="bold", pad_edge=False)
+    made = Table(
+        box=SIMPLE_HEAD, title=title or None, title_justify="left", title_style="bold", pad_edge=False
+    )
     made.show_edge = False
     for column in columns:
         name = column.rstrip(">!")

@@ -30,7 +30,16 @@ _UNITS = {
 }
 _SPANS = {"second": "s", "minute": "min", "hour": "h", "day": "day", "month": "month"}
 _ORDER = ("month", "day", "hour", "minute", "seconds", "second", "once", "concurrent")
-_UNIT_ORDER = ("credits", "neurons", "requests", "inputs", "tokens", "input_tokens", "output_tokens", "concurrent")
+_UNIT_ORDER = (
+    "credits",
+    "neurons",
+    "requests",
+    "inputs",
+    "tokens",
+    "input_tokens",
+    "output_tokens",
+    "concurrent",
+)
 
 
 class Standing(msgspec.Struct, frozen=True):
@@ -43,7 +52,10 @@ class Standing(msgspec.Struct, frozen=True):
 
 
 def standings(
-    providers: Mapping[str, Provider], targets: Iterable[Target], settings: Settings, environ: Mapping[str, str]
+    providers: Mapping[str, Provider],
+    targets: Iterable[Target],
+    settings: Settings,
+    environ: Mapping[str, str],
 ) -> list[Standing]:
     """Every provider of the catalog, sorted by name."""
     counts: dict[str, int] = {}

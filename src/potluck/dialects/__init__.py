@@ -38,7 +38,7 @@ class Dialect(Protocol):
 
     def blame(
         self, status: int, headers: list[tuple[bytes, bytes]], body: bytes, behaviour: Behaviour
-    ) -> Exception: ...
+    ) -> TargetFailed: ...
 
 
 DIALECTS: dict[str, Dialect] = {"openai": openai.OpenAI()}

@@ -54,11 +54,23 @@ def check_origin(headers: Headers, allowed: frozenset[str]) -> None:
     `allowed` holds origins as browsers write them ("https://chat.example.org"): lower case, no path, the
     default port left out. A request with neither `Origin` nor `Sec-Fetch-Site` comes from no browser.
     """
-    found = [header for header in headers if header[0] in _TELLING]
-    if not found:
+    origin = host = site = mode = dest = b""
+    for name, value in headers:
+        if name == b"origin":
+            if origin:
+                raise Forbidden("The request has two Origin headers. Send one.")
+            origin = value[:_LONGEST] or b"null"
+        elif name == b"host":
+            host = value[:_LONGEST]
+        elif name.startswith(b"sec-fetch-"):
+            if name == b"sec-fetch-site":
+                site = value
+            elif name == b"sec-fetch-mode":
+                mode = value
+            elif name == b"sec-fetch-dest":
+                dest = value
+    if not origin and not site:
         return
-    sent = dict(found)
-    origin, site = sent.get(b"origin", b"-")[:_LONGEST] or b"null", sent.get(b"sec-fetch-site", b"")
     if origin and _listed(origin, allowed):
         return
     if origin and not _same_origin(origin, host):
