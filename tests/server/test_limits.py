@@ -1,3 +1,5 @@
+"""What a client key may use, on the real ledger."""
+
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -280,14 +282,8 @@ def test_no_limit_is_ever_overrun(
 
 
 def test_every_limit_becomes_one_quota_of_the_client() -> None:
-    full = key(
-        requests_per_minute=1,
-        requests_per_day=2,
-        tokens_per_minute=3,
-        tokens_per_day=4,
-        concurrency=5,
-        usd_per_day=6,
-    )
+    names = [name for name in Limits.__struct_fields__ if name not in ("models", "admin")]
+    full = key(**{name: number for number, name in enumerate(names, 1)})
     target, money = client_target(full), money_target(full)
     assert target is not None
     assert money is not None

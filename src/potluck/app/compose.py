@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import time
 from collections.abc import Mapping
 from importlib.resources import files
@@ -51,6 +52,14 @@ class SystemClock:
     monotonic = staticmethod(time.monotonic)
 
 
+def worker_name(number: int | str) -> str:
+    """A name that no other process ever had: the ledger tells by it whose leases are whose.
+
+    A process id would not do: in a container, every start has the same one.
+    """
+    return f"{number}-{os.urandom(6).hex()}"
+
+
 class Inventory(msgspec.Struct, frozen=True):
     """What there is: every provider of the catalog, and the targets that the keys at hand open."""
 
@@ -90,15 +99,15 @@ class Gateway:
         settings: Settings,
         environ: Mapping[str, str],
         *,
-        worker: str = "0",
+        worker: str = "",
         extra: tuple[Target, ...] = (),
     ) -> None:
-        self.settings, self.worker = settings, worker
+        self.settings, self.worker = settings, worker or worker_name(0)
         self.inventory = inventory(settings, environ)
         self.pool = Pool((*self.inventory.targets, *extra), profiles(settings))
         self.clock, self.health, self.meters = SystemClock(), Health(), Meters()
         self.database = database(settings)
-        self.ledger = open_ledger(settings, worker=worker)
+        self.ledger = open_ledger(settings, worker=self.worker)
         self.keyring = Keyring(self.database, open_without_keys=True)
         self.recorder = Recorder(self.database, record_prompts=settings.record_prompts)
         self.upstream = Upstream()

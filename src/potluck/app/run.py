@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Mapping
 import msgspec
 import uvicorn
 
-from potluck.app.compose import Gateway, database
+from potluck.app.compose import Gateway, database, worker_name
 from potluck.app.neighbours import Neighbours
 from potluck.app.workers import Crew
 from potluck.config import Settings
@@ -115,7 +115,7 @@ async def _alone(
 ) -> int:
     stop = stop_on_signals()
     async with Neighbours(settings, environ) as neighbours:
-        gateway = Gateway(neighbours.settings, neighbours.environ)
+        gateway = Gateway(neighbours.settings, neighbours.environ, worker=worker_name(0))
         neighbours.tell(gateway.use, gateway.inventory.providers)
         _announce(settings, on_ready)
         await serve_on(gateway, listener, stop)

@@ -12,7 +12,7 @@ import sys
 import msgspec
 import uvloop
 
-from potluck.app.compose import Gateway
+from potluck.app.compose import Gateway, worker_name
 from potluck.app.neighbours import Neighbours
 from potluck.app.run import serve_on, stop_on_signals
 from potluck.app.workers import SETTINGS
@@ -24,7 +24,7 @@ PR_SET_PDEATHSIG = 1  # prctl(2)
 async def main(number: str, fd: int) -> None:
     settings = msgspec.json.decode(os.environ[SETTINGS], type=Settings)
     logging.basicConfig(level=settings.log_level.upper(), format="%(levelname)s %(name)s: %(message)s")
-    gateway = Gateway(settings, os.environ, worker=f"{number}-{os.getpid()}")
+    gateway = Gateway(settings, os.environ, worker=worker_name(number))
     async with Neighbours(settings, dict(os.environ), owner=False) as neighbours:
         neighbours.tell(gateway.use, gateway.inventory.providers)
         with socket.socket(fileno=fd) as listener:

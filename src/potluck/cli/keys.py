@@ -57,7 +57,6 @@ def create(
     config: options.Config = None,
 ) -> None:
     """Make a client key. Its text is shown this once and stored nowhere."""
-    from potluck.cli.show import emit, escape, note
     from potluck.store import keys as store
 
     limits = store.Limits(
@@ -72,10 +71,17 @@ def create(
     )
     with _connection(config) as connection:
         key, text = store.create(connection, name, limits, now=time.time())
+    _show(key, text, json)
+
+
+def _show(key: ClientKey, text: str, json: bool) -> None:
+    from potluck.cli.show import emit, escape, note
+
     if json:
         emit({**_plain(key), "key": text})
         return
-    note(f"The key of [bold]{escape(key.name)}[/]: {said(limits)}. It is shown [bold]this once[/]; keep it.")
+    name, allowed = escape(key.name), said(key.limits)
+    note(f"The key of [bold]{name}[/]: {allowed}. It is shown [bold]this once[/]; keep it.")
     print(text)
     note('[dim]Clients send it as "Authorization: Bearer …"; `ask` and `chat` take it from POTLUCK_KEY.[/]')
 

@@ -79,7 +79,7 @@ def duration(seconds: float) -> str:
     if math.isinf(seconds):
         return "never"
     left = max(0, math.ceil(seconds))
-    parts = []
+    parts: list[str] = []
     for size, unit in _SPANS:
         if left >= size or (parts and left):
             count, left = divmod(left, size)

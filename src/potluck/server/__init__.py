@@ -1,1 +1,1 @@
-""
+"""HTTP in, one handler call, HTTP out; it cannot name a stage."""

@@ -14,7 +14,7 @@ from typing import Any
 from potluck import errors
 from potluck.pipeline import Handler
 from potluck.server.answer import JSON
-from potluck.server.limits import ClientLimiter
+from potluck.server.limits import ClientLimiter, check_model
 from potluck.server.meters import Meters
 from potluck.store.keys import ClientKey
 from potluck.store.records import Record, Recorder
@@ -64,7 +64,7 @@ class Chat:
         trace = Trace(id=f"{self._prefix}{next(self._count):08x}")
         began, at = self._clock.monotonic(), self._clock.now()
         request = _PARSE[kind](body, trace=trace)
-        _check_model(key, request.model)
+        check_model(key, request.model)
         request = request.replace(tenant=key.id, deadline=began + self._total)
         ticket = self._limiter.admit(key, request.tokens_in, request.tokens_out)
         self._meters.open += 1
@@ -170,14 +170,6 @@ async def _body(receive: Receive) -> bytes:
             raise ClientLeft
         parts.append(message["body"])
     return b"".join(parts)
-
-
-def _check_model(key: ClientKey, model: str) -> None:
-    if not key.limits.allows(model):
-        raise errors.Forbidden(
-            f"This client key may not use the model {model[:100]!r}; it may use {', '.join(key.limits.models)}.",
-            param="model",
-        )
 
 
 def _headers(request: Request, extra: Extra) -> list[tuple[bytes, bytes]]:

@@ -1,0 +1,52 @@
+"""The nouns: a request becomes a plan, a plan is worked off in attempts, one attempt becomes the reply.
+
+Rules: nothing here imports anything else of ours, does I/O, or reads a clock.
+"""
+
+from __future__ import annotations
+
+from potluck.types.facts import (
+    Behaviour,
+    Blame,
+    Kind,
+    Quota,
+    RateHeader,
+    Secret,
+    Target,
+    Unit,
+    Usage,
+    Window,
+    WindowKind,
+)
+from potluck.types.flow import (
+    Attempt,
+    Chunk,
+    Clock,
+    Event,
+    Plan,
+    Reply,
+    Request,
+    Trace,
+)
+
+__all__ = [
+    "Attempt",
+    "Behaviour",
+    "Blame",
+    "Chunk",
+    "Clock",
+    "Event",
+    "Kind",
+    "Plan",
+    "Quota",
+    "RateHeader",
+    "Reply",
+    "Request",
+    "Secret",
+    "Target",
+    "Trace",
+    "Unit",
+    "Usage",
+    "Window",
+    "WindowKind",
+]

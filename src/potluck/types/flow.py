@@ -1,0 +1,179 @@
+"""What flows through the pipeline: a request in, a plan and attempts inside, a reply of chunks out.
+
+Rules: `Attempt` and `Trace` alone are filled in while a request is worked off, and only dispatch and stages
+write them; everything else is frozen or owns what it holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Any, Protocol
+
+import msgspec
+
+from potluck.types.facts import Kind, Target, Usage
+
+
+class Attempt(msgspec.Struct):
+    """One try at one target. It is the log row, the response header, the dashboard row, the test's assertion.
+
+    `outcome`: pending | ok | full | rate_limited | too_large | busy | no_money | denied | gone | unavailable
+    | timeout | malformed | context | refused | interrupted | cancelled | rejected.
+    Times are seconds on the monotonic clock; 0 = did not happen.
+    """
+
+    target: str
+    outcome: str = "pending"
+    detail: str = ""
+    status: int = 0
+    started: float = 0.0
+    first: float = 0.0
+    ended: float = 0.0
+    usage: Usage | None = None
+    cost: int = 0  # micro-USD at list price; 0 for what is free
+
+
+class Trace(msgspec.Struct):
+    """What happened to one client request, across every call its stages made."""
+
+    id: str = ""
+    attempts: list[Attempt] = []
+    notes: dict[str, str] = {}
+    left: str = ""  # what is left of the served target's tightest quota, for the response header
+
+
+class Request(msgspec.Struct, frozen=True):
+    """What the client wants. `body` holds every top-level field verbatim and undecoded (msgspec.Raw).
+
+    Parameters we do not know pass through untouched. `deadline` is on the monotonic clock, 0 = none.
+    """
+
+    model: str
+    body: Mapping[str, msgspec.Raw]
+    kind: Kind = "chat"
+    stream: bool = False
+    tenant: str = ""
+    tokens_in: int = 0  # estimate of the prompt, in tokens
+    tokens_out: int = 0  # what the answer may take: max_tokens, or a guess
+    needs: frozenset[str] = frozenset()  # tools | image | json_schema | ...
+    deadline: float = 0.0
+    budget: int = 8  # upstream calls this request may cause, in all
+    trace: Trace = msgspec.field(default_factory=Trace)
+
+    def decoded(self, field: str, default: Any = None) -> Any:
+        """One top-level field as Python values; decoded each time, so ask once."""
+        raw = self.body.get(field)
+        return default if raw is None else msgspec.json.decode(raw)
+
+    def replace(self, **changes: Any) -> Request:
+        return msgspec.structs.replace(self, **changes)
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """Targets in the order they will be tried, and why nothing else was considered."""
+
+    targets: tuple[Target, ...]
+    why_not: str = ""
+
+
+class Event(msgspec.Struct, gc=False):
+    """One decoded event of an answer. `delta` is the provider's own delta object, verbatim."""
+
+    text: str = ""
+    reasoning: str = ""
+    tool_calls: list[Any] | None = None
+    finish: str | None = None
+    usage: Usage | None = None
+    error: str = ""
+    delta: dict[str, Any] | None = None
+
+    @property
+    def meaningful(self) -> bool:
+        """Whether this is worth committing to: a role-only or lifecycle event is not."""
+        return bool(self.text or self.reasoning or self.tool_calls or self.finish)
+
+
+class Chunk:
+    """What arrived together: whole events, raw, decoded when someone first looks.
+
+    A pass-through never parses what it only forwards. `whole` marks a complete JSON answer.
+    """
+
+    __slots__ = ("_decode", "_events", "dialect", "raw", "whole")
+
+    def __init__(
+        self,
+        raw: bytes,
+        decode: Callable[[bytes], tuple[Event, ...]],
+        *,
+        dialect: str = "openai",
+        whole: bool = False,
+    ) -> None:
+        self.raw, self._decode, self.dialect, self.whole = raw, decode, dialect, whole
+        self._events: tuple[Event, ...] | None = None
+
+    @classmethod
+    def of(cls, *events: Event) -> Chunk:
+        """A chunk made by a stage rather than received."""
+        chunk = cls(b"", lambda _: events, dialect="")
+        chunk._events = events
+        return chunk
+
+    @property
+    def events(self) -> tuple[Event, ...]:
+        if self._events is None:
+            self._events = self._decode(self.raw)
+        return self._events
+
+    @property
+    def text(self) -> str:
+        return "".join(event.text for event in self.events)
+
+
+class Reply:
+    """A stream of chunks that owns what it holds open.
+
+    `close` runs the owned callbacks once, whoever calls it and whether or not a chunk was read: the
+    upstream socket is given back and the hold is settled. They are plain callables, so that closing
+    works from a `finally` block of a task that is being cancelled.
+    """
+
+    __slots__ = ("_chunks", "_owned", "whole")
+
+    def __init__(
+        self, chunks: AsyncIterator[Chunk] | None, *owned: Callable[[], object], whole: Chunk | None = None
+    ) -> None:
+        self._chunks, self._owned, self.whole = chunks, list(owned), whole
+
+    @classmethod
+    def of(cls, *events: Event) -> Reply:
+        """A reply that is already here: what a cache hit or a refusal returns."""
+        return cls(None, whole=Chunk.of(*events))
+
+    def own(self, release: Callable[[], object]) -> None:
+        self._owned.append(release)
+
+    async def __aiter__(self) -> AsyncIterator[Chunk]:
+        if self.whole is not None:
+            yield self.whole
+        elif self._chunks is not None:
+            async for chunk in self._chunks:
+                yield chunk
+
+    def through(self, transform: Callable[[AsyncIterator[Chunk]], AsyncIterator[Chunk]]) -> Reply:
+        """The same reply with its chunks transformed; ownership moves along."""
+        reply = Reply(transform(aiter(self)))
+        reply._owned, self._owned = self._owned, []
+        return reply
+
+    def close(self) -> None:
+        while self._owned:
+            self._owned.pop()()
+
+
+class Clock(Protocol):
+    """Time is an argument. `now` is wall-clock epoch seconds, `monotonic` never goes back."""
+
+    def now(self) -> float: ...
+
+    def monotonic(self) -> float: ...
