@@ -17,7 +17,7 @@ from potluck.app.run import bind, serve_on
 from potluck.config import Local, Provider, Settings
 from potluck.types import Target
 
-HELLO = [{"role": "user", "content": "hello"}]
+HELLO: Any = [{"role": "user", "content": "hello"}]
 
 
 class House:

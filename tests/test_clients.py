@@ -9,13 +9,14 @@ from pathlib import Path
 import openai
 import platformdirs
 import pytest
+import pytest_asyncio
 
 from potluck.local.registry import Models
 from potluck.local.supervisor import LocalModel
 from tests.house import HELLO, House, house
 
 
-@pytest.fixture(scope="module")
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def local() -> AsyncIterator[LocalModel]:
     models = Models(platformdirs.user_data_path("potluck"))
     model = await models.ready()
@@ -23,7 +24,7 @@ async def local() -> AsyncIterator[LocalModel]:
         yield running
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="module")
 async def home(tmp_path: Path, local: LocalModel) -> AsyncIterator[House]:
     async with house(tmp_path, ["groq"], extra=tuple(local.targets())) as one:
         yield one
@@ -50,6 +51,7 @@ async def test_it_streams(home: House) -> None:
         stream = await one.chat.completions.create(
             model="auto:private", messages=HELLO, max_tokens=12, stream=True
         )
+        assert isinstance(stream, openai.AsyncStream)
         words = [chunk.choices[0].delta.content or "" async for chunk in stream]
     assert len(words) > 3
     assert "".join(words)
@@ -86,5 +88,6 @@ async def test_the_package_reads_our_retry_after(home: House) -> None:
     async with client(home) as one:
         asked = (one.chat.completions.create(model="gpt-oss-120b", messages=HELLO) for _ in range(2))
         refused = await asyncio.gather(*asked, return_exceptions=True)
-    assert all(isinstance(error, openai.RateLimitError) for error in refused)
-    assert all(int(error.response.headers["retry-after"]) > 0 for error in refused)
+    for error in refused:
+        assert isinstance(error, openai.RateLimitError)
+        assert int(error.response.headers["retry-after"]) > 0
