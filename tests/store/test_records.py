@@ -113,11 +113,12 @@ def test_a_record_no_store_can_hold_does_not_take_others_with_it(
     recorder.record(record("r1"))
     recorder.record(record("r2", wish="\ud800"))  # a lone surrogate has no UTF-8
     recorder.record(record("r3", tokens_in=2**70))
-    recorder.record(record("r4"))
+    recorder.record(record("r4", wish=None))  # no column may be empty
+    recorder.record(record("r5"))
     assert recorder.flush()
-    assert sorted(row.id for row in recent(connection)) == ["r1", "r4"]
-    assert (recorder.written, recorder.dropped) == (2, 2)
-    assert len(caplog.records) == 2
+    assert sorted(row.id for row in recent(connection)) == ["r1", "r5"]
+    assert (recorder.written, recorder.dropped) == (2, 3)
+    assert len(caplog.records) == 3
     recorder.close()
 
 

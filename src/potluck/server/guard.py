@@ -11,13 +11,13 @@ Verdicts are remembered by the header's bytes, because a client sends the same o
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address
 
 from potluck.errors import ConfigError, Forbidden
 
-Headers = Iterable[tuple[bytes, bytes]]
+Headers = Collection[tuple[bytes, bytes]]
 
 ANY = "*"  # in an allow list: no check, for those who guard the gateway by other means
 
@@ -27,6 +27,7 @@ _HOST = re.compile(r"(\[[0-9a-f:.]{2,45}\]|[0-9a-z_]([0-9a-z_.-]{0,251}[0-9a-z_]
 _TOKENS = re.compile(rb"[0-9A-Za-z!#$%&'*+.^_`|~-]+(,[ \t]*[0-9A-Za-z!#$%&'*+.^_`|~-]+)*")  # RFC 9110 5.6.2
 _LONGEST = 1024  # bytes of a header we look at
 _PREFLIGHT_SECONDS = b"600"
+_TELLING = frozenset({b"origin", b"sec-fetch-site"})  # a browser sends one of them at least
 
 
 def check_host(headers: Headers, allowed: frozenset[str], bound_port: int) -> None:
@@ -54,6 +55,8 @@ def check_origin(headers: Headers, allowed: frozenset[str]) -> None:
     `allowed` holds origins as browsers write them ("https://chat.example.org"): lower case, no path, the
     default port left out. A request with neither `Origin` nor `Sec-Fetch-Site` comes from no browser.
     """
+    if not any([name in _TELLING for name, _ in headers]):  # noqa: C419 (a list is twice as fast as a generator)
+        return
     origin = host = site = mode = dest = b""
     for name, value in headers:
         if name == b"origin":
@@ -69,8 +72,6 @@ def check_origin(headers: Headers, allowed: frozenset[str]) -> None:
                 mode = value
             elif name == b"sec-fetch-dest":
                 dest = value
-    if not origin and not site:
-        return
     if origin and _listed(origin, allowed):
         return
     if origin and not _same_origin(origin, host):

@@ -188,7 +188,7 @@ class Recorder:
 
     def _is_about_a_row(self, error: Exception) -> bool:
         dbapi = self._database.dbapi
-        kinds = (dbapi.ProgrammingError, dbapi.InterfaceError, dbapi.DataError)
+        kinds = (dbapi.ProgrammingError, dbapi.InterfaceError, dbapi.DataError, dbapi.IntegrityError)
         return isinstance(error, (*kinds, ValueError, TypeError, OverflowError))
 
     def _row(self, record: Record) -> Sequence[object]:
