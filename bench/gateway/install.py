@@ -6,6 +6,7 @@ being root, and what cannot be had is an `Unavailable` with a sentence that says
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -56,17 +57,22 @@ def _pip(name: str, wanted: dict[str, Any]) -> None:
 
 
 def _npm(name: str, wanted: dict[str, Any]) -> None:
-    folder, package = PEERS / name, f"{wanted['package']}@{wanted['version']}"
-    if _stamped(folder, package):
+    folder = PEERS / name
+    dependencies = {wanted["package"]: wanted["version"]}
+    asked = {"name": f"bench-{name}", "private": True, "dependencies": dependencies}
+    text = json.dumps(asked | {"overrides": wanted.get("overrides", {})})
+    for program, package in (("node", "nodejs"), ("npm", "npm")):
+        _apt(program, {"package": package, "program": program})
+    if _stamped(folder, text):
         return
-    for program in ("node", "npm"):
-        _apt(program, {"package": {"node": "nodejs"}.get(program, program), "program": program})
-    print(f"installing {package} …", flush=True)
-    folder.mkdir(parents=True, exist_ok=True)
+    print(f"installing {name} {wanted['version']} …", flush=True)
+    shutil.rmtree(folder, ignore_errors=True)  # npm keeps old versions where a new override would not
+    folder.mkdir(parents=True)
+    (folder / "package.json").write_text(text)
     # Without scripts: the package runs as published, and nothing of it runs at install time.
     npm = ["npm", "install", "--prefix", str(folder), "--no-audit", "--no-fund", "--ignore-scripts"]
-    _run([*npm, "--save-exact", package], f"installing {package}")
-    (folder / ".installed").write_text(package)
+    _run(npm, f"installing {name}")
+    (folder / ".installed").write_text(text)
 
 
 def _apt(name: str, wanted: dict[str, Any]) -> None:

@@ -37,6 +37,8 @@ def ratio(value: Any, base: Any) -> float | None:
 def show(results: Figures) -> None:
     """The whole report on stdout."""
     console = Console()
+    if not console.is_terminal:
+        console = Console(width=150)  # a log has no width; the tables need this much
     systems = {name: row for name, row in results.items() if not name.startswith("_")}
     running = {name: row for name, row in systems.items() if "error" not in row}
     console.print(_costs(running))
@@ -56,11 +58,11 @@ def show(results: Figures) -> None:
 
 def _costs(running: dict[str, Figures]) -> Table:
     table = Table(title="CPU time of the gateway and what it needs", title_justify="left")
-    heads = ("JSON 64 conn. µs", "× nginx", "1/× LiteLLM", "requests/s/core", "JSON 1 conn. µs")
-    more = ("stream 16 conn. µs", "× nginx", "events/s/core", "RSS MB", "start s")
+    heads = ("JSON\n64 conn.\nµs", "× nginx", "LiteLLM\nis ×", "requests/s\na core", "JSON\n1 conn.\nµs")
+    more = ("stream\n16 conn.\nµs", "× nginx", "events/s\na core", "RSS\nMB", "start\ns")
     table.add_column("system")
     for head in (*heads, *more):
-        table.add_column(head, justify="right")
+        table.add_column(head, justify="right", no_wrap=True)
     nginx, slow = running.get("nginx", {}), running.get("litellm", {})
     for name, row in running.items():
         cost, stream = at(row, "json_64", "cpu_us"), at(row, "stream_16", "cpu_us")
@@ -91,7 +93,7 @@ def _latencies(running: dict[str, Figures], direct: Figures) -> Table:
     cells = ("json_1", "json_64", "stream_16")
     for cell in cells:
         for share in ("p50", "p99"):
-            table.add_column(f"{cell} {share}", justify="right")
+            table.add_column(f"{cell}\n{share}", justify="right")
     for name, row in running.items():
         table.add_row(name, *(said(at(row, cell, f"{p}_us")) for cell in cells for p in ("p50", "p99")))
     totals = (said(at(direct, cell, f"{p}_total_us")) for cell in cells for p in ("p50", "p99"))

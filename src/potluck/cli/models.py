@@ -65,7 +65,7 @@ def pull(
     config: options.Config = None,
 ) -> None:
     """Fetch a model. Without a name: the built-in one."""
-    from potluck.cli.show import amount, emit, escape, note
+    from potluck.cli.show import emit, escape, note, size
 
     registry = _registry(options.settings(config))
     wanted = name or registry.list()[0].model.name
@@ -76,7 +76,7 @@ def pull(
     if json:
         emit(model)
     else:
-        note(f"[bold]{escape(model.name)}[/] is here: {escape(model.path)} ({amount(model.size)}B).")
+        note(f"[bold]{escape(model.name)}[/] is here: {escape(model.path)} ({size(model.size)}).")
 
 
 @models.command("use")
@@ -135,7 +135,7 @@ async def _servers(settings: Settings) -> dict[str, list[Discovered]]:
 
 
 def _embedded(lines: Any) -> Any:
-    from potluck.cli.show import amount, escape, table
+    from potluck.cli.show import amount, escape, size, table
 
     shown = table("", "Embedded model", "Size>!", "Context>!", "Tier!", "Where")
     for line in lines:
@@ -144,7 +144,7 @@ def _embedded(lines: Any) -> Any:
         shown.add_row(
             "[green]●[/]" if line.current else "",
             escape(model.name),
-            f"{amount(model.size)}B" if model.size else "",
+            size(model.size) if model.size else "",
             amount(model.context) if model.context else "?",
             "●" * model.quality + "[dim]" + "○" * (5 - model.quality) + "[/]",
             where,

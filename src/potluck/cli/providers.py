@@ -114,15 +114,21 @@ def _group(state: str, group: Sequence[Standing]) -> Any:
             where = each.provider.base_url if state == "local" else each.why
             shown.add_row(each.provider.id, escape(where))
         return shown
-    last = "Models>!" if state == "open" else "Key and where to get it"
-    shown = table("Provider!", "Allows", "Your data", *(() if state == "open" else ("Asks for!",)), last)
+    if state == "open":
+        shown = table("Provider!", "Allows", "Your data!", "Models>!")
+        for each in group:
+            provider = each.provider
+            shown.add_row(provider.id, escape(allowance(provider)), data(provider), str(each.models))
+        return shown
+    # Lines below each other, not columns: an address that is cut off cannot be visited.
+    shown = table("Provider!", "Allows · what it does with your data · where to get the key")
     for each in group:
         provider = each.provider
-        row = [provider.id, escape(allowance(provider)), data(provider)]
-        if state == "open":
-            row.append(str(each.models))
-        else:
-            names = " ".join((*provider.env, *provider.key_env[:1]))
-            row += [needs(provider), f"{names}\n[dim]{escape(provider.signup.removeprefix('https://'))}[/]"]
-        shown.add_row(*row)
+        names = " and ".join((*provider.env, *provider.key_env[:1]))
+        shown.add_row(
+            provider.id,
+            f"{escape(allowance(provider))}\n"
+            f"{data(provider)} [dim]· asks for {needs(provider)} ·[/] {escape(names)}\n"
+            f"[dim]{escape(provider.signup)}[/]",
+        )
     return shown

@@ -28,6 +28,7 @@ __all__ = [
     "note",
     "notes",
     "problem",
+    "size",
     "table",
 ]
 
@@ -90,13 +91,20 @@ def duration(seconds: float) -> str:
 
 
 def amount(value: float, unit: str = "") -> str:
-    """12, 1,000, 14.4k, 2.5M. Credits are micro-USD, shown as dollars."""
+    """12, 1,000, 14.4k, 2.5M, 1B. Credits are micro-USD, shown as dollars."""
     if unit == "credits":
         dollars = value / 1e6
         return f"${dollars:,.2f}" if dollars >= 0.01 or not dollars else f"${dollars:.4f}"
-    size, suffix = next(((s, x) for s, x in ((1e9, "G"), (1e6, "M"), (1e4, "k")) if abs(value) >= s), (1, ""))
+    size, suffix = next(((s, x) for s, x in ((1e9, "B"), (1e6, "M"), (1e4, "k")) if abs(value) >= s), (1, ""))
     size = 1e3 if suffix == "k" else size
     return f"{value / size:,.1f}".removesuffix(".0") + suffix
+
+
+def size(count: int) -> str:
+    """98.4 MB: decimal, as disks and downloads are counted."""
+    from rich.filesize import decimal
+
+    return decimal(count)
 
 
 def days(count: int) -> str:
