@@ -121,25 +121,35 @@ def render(states: States, now: float) -> Table:
     from potluck.cli.show import amount, bar, duration, escape, table
 
     shown = table("Whose", "Limit", "Left!", ">!", "Of>!", "Back in>!")
+    before = ""
     for s in sorted(states, key=lambda s: (s["scope"], s["label"])):
         left, unit = max(0, s["left"]), s["unit"]
         closed = _is_closed(s, now)
         share = 0.0 if closed or not s["amount"] else left / s["amount"]
         back = _seconds(s["closed_until"] if closed else s["resets_at"], now)
-        limit = escape(s["label"] or unit.replace("_", " ")) + (" [cyan]*[/]" if s["learned"] else "")
-        why = f"\n[red]{escape(s['why'])}[/]" if closed and s["why"] else ""
+        limit = escape((s["label"] or unit).replace("_", " ")) + (" [cyan]*[/]" if s["learned"] else "")
         shown.add_row(
-            escape(s["scope"]),
-            limit + why,
+            "" if s["scope"] == before else _whose(s["scope"]),
+            limit + (f"\n[red]{escape(s['why'])}[/]" if closed and s["why"] else ""),
             bar(share, 8),
             amount(left, unit),
             amount(s["amount"], unit),
             duration(back) if s["used"] or closed else "",
         )
+        before = s["scope"]
     if any(s["learned"] for s in states):
         shown.caption = "* the provider itself told us this number; the catalog has another"
         shown.caption_justify = "left"
     return shown
+
+
+def _whose(scope: str) -> str:
+    """provider/scope[/kind][/model] as people read it: the provider, and what of it."""
+    from potluck.cli.show import escape
+
+    provider, _, rest = scope.partition("/")
+    model = rest.partition("/")[2]
+    return f"[bold]{escape(provider)}[/]" + (f" {escape(model)}" if model else "")
 
 
 def _keep_looking(look: Callable[[], States], all: bool, every: float) -> None:

@@ -28,6 +28,12 @@ class NotRunning(PotluckError):
     status, code = 503, "not_running"
 
 
+class Stranger(NotRunning):
+    """Something answers at the address, and it does not speak HTTP."""
+
+    code = "not_a_gateway"
+
+
 class Refused(PotluckError):
     """The gateway answered with an error; `status`, `code` and the sentence are its own."""
 
@@ -113,13 +119,13 @@ class Running:
         return http.client.HTTPConnection(self._host, self._port, timeout=CONNECT_SECONDS)
 
     def _not_running(self, error: Exception) -> NotRunning:
+        todo = "Start one with `potluck serve`, or point POTLUCK_URL at one that runs."
+        if isinstance(error, http.client.HTTPException) and not isinstance(error, OSError):
+            return Stranger(f"What listens at {self.url} is not a gateway. {todo}")
         if isinstance(error, TimeoutError):
-            what = f"Nothing was heard from the gateway at {self.url} in time."
-        elif isinstance(error, http.client.HTTPException):
-            what = f"What listens at {self.url} is not a gateway."
-        else:
-            what = f"No gateway answers at {self.url} ({getattr(error, 'strerror', None) or error})."
-        return NotRunning(f"{what} Start one with `potluck serve`, or point POTLUCK_URL at one that runs.")
+            return NotRunning(f"Nothing was heard from the gateway at {self.url} in time. {todo}")
+        why = getattr(error, "strerror", None) or error
+        return NotRunning(f"No gateway answers at {self.url} ({why}). {todo}")
 
 
 def _texts(answer: Answer, response: http.client.HTTPResponse, stack: contextlib.ExitStack) -> Iterator[str]:

@@ -71,7 +71,9 @@ def table(*columns: str, title: str = "") -> Table:
     made.show_edge = False
     for column in columns:
         name = column.rstrip(">!")
-        made.add_column(name, justify="right" if ">" in column else "left", no_wrap="!" in column)
+        made.add_column(
+            name, justify="right" if ">" in column else "left", no_wrap="!" in column, overflow="fold"
+        )
     return made
 
 

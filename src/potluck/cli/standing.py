@@ -143,7 +143,11 @@ def data(provider: Provider) -> str:
     """What it does with what one sends, in a word of markup."""
     if provider.local:
         return "[green]stays here[/]"
-    said = {True: "[yellow]trains on it[/]", False: "[green]not trained on[/]", None: "[dim]unknown[/]"}
+    said = {
+        True: "[yellow]trains on it[/]",
+        False: "[green]not trained on[/]",
+        None: "[dim]data use unknown[/]",
+    }
     return said[provider.trains_on_data]
 
 
