@@ -8,6 +8,7 @@ A configuration file is `configs/<name>`, with $port, $upstream and $work filled
 from __future__ import annotations
 
 import os
+import secrets
 import string
 import sys
 from collections.abc import Callable
@@ -71,16 +72,19 @@ def _nginx(site: Site) -> Launch:
 
 def _litellm(site: Site) -> Launch:
     conf = site.render("litellm.yaml")
+    key = f"sk-{secrets.token_hex(24)}"
     program = str(PEERS / "litellm" / "bin" / "litellm")
     argv = [program, "--config", str(conf), "--host", "127.0.0.1", "--port", str(site.port)]
     env = {
+        "LITELLM_MASTER_KEY": key,  # it refuses to start without one; checked in memory, as there is no database
         "LITELLM_LOCAL_MODEL_COST_MAP": "True",  # else it downloads prices before it serves
         "LITELLM_LOG": "ERROR",
         "LITELLM_MODE": "PRODUCTION",
         "LITELLM_TELEMETRY": "False",
         "NO_DOCS": "True",
     }
-    return Launch([*argv, "--num_workers", "1", "--telemetry", "False"], env)
+    headers = {"authorization": f"Bearer {key}"}
+    return Launch([*argv, "--num_workers", "1", "--telemetry", "False"], env, headers)
 
 
 def _portkey(site: Site) -> Launch:
