@@ -23,7 +23,7 @@ from typing import IO, BinaryIO, TypeVar
 
 from potluck.errors import ConfigError
 
-Progress = Callable[[int, int], None]
+Progress = Callable[[int, int], object]
 Stopped = Callable[[], bool]
 T = TypeVar("T")
 BLOCK = 1 << 18  # bytes; also how much may still arrive before a cancelled transfer notices
