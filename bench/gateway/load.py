@@ -21,6 +21,8 @@ import uvloop
 from bench.gateway import wire
 from bench.gateway.check import answer_fault, stream_fault
 
+COUNTED_SECONDS = 120.0  # how long a run by number of requests may take to send them
+
 
 class Plan(msgspec.Struct, frozen=True):
     """What to send. Stops after `seconds`, or after `requests` when that is not 0."""
@@ -64,7 +66,7 @@ class Tally:
         self.result = Result()
         self.errors: Counter[str] = Counter()
         self.left = plan.requests or sys.maxsize
-        self.end = time.perf_counter() + (seconds if not plan.requests else 3600.0)
+        self.end = time.perf_counter() + (COUNTED_SECONDS if plan.requests else seconds)
         self.busy = 0
         self.idle = asyncio.Event()
         self.request = _render(plan)
