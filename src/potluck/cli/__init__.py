@@ -17,7 +17,7 @@ def main() -> None:
     from potluck.errors import PotluckError
 
     try:
-        root()
+        root(prog_name="potluck")  # also for `python -m potluck`
     except PotluckError as error:
         _fail(str(error) or error.code, error)
     except KeyboardInterrupt:

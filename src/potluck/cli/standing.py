@@ -74,7 +74,7 @@ def _standing(provider: Provider, models: int, settings: Settings, environ: Mapp
     if models:
         return Standing(provider, "open", "", models)
     with_keys = {**environ, **dict.fromkeys((*provider.env, *provider.key_env), "a-key")}
-    if provider.category == "paid":
+    if provider.category in ("paid", "dedicated"):
         return Standing(provider, "paid", why or "only paid models; never_bill keeps them away", 0)
     if not why:
         return Standing(provider, "closed", "nothing of what it has may be used with these settings", 0)
