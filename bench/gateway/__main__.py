@@ -8,15 +8,19 @@ were asked for; a partial or quick run goes to `bench/.work/`.
 from __future__ import annotations
 
 import argparse
+import contextlib
+import fcntl
 import json
 import os
 import platform
 import shutil
+import signal
 import socket
 import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -154,6 +158,18 @@ def run(names: list[str], seconds: float) -> Figures:
     return results
 
 
+@contextlib.contextmanager
+def alone() -> Iterator[None]:
+    """Two runs at once would measure each other: the second one is refused."""
+    WORK.mkdir(parents=True, exist_ok=True)
+    with (WORK / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            sys.exit("Another bench is running here, and each would slow the other: wait for it to end.")
+        yield
+
+
 def main() -> int:
     """Exit status 1 only when Potluck itself could not be measured."""
     every = [system.name for system in SYSTEMS]
@@ -166,9 +182,11 @@ def main() -> int:
     whole = set(names) == set(every) and args.seconds >= 5
     out = args.out or (ROOT / "bench" / "results" if whole else WORK) / "gateway.json"
     allow_many_sockets()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what runs is stopped on the way out
     began, machine = time.perf_counter(), about()
     os.sched_setaffinity(0, other_cpu() or os.sched_getaffinity(0))
-    results = run(names, args.seconds)
+    with alone():
+        results = run(names, args.seconds)
     results["_about"] = {**machine, "seconds": round(time.perf_counter() - began)}
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps(results, indent=1) + "\n")
