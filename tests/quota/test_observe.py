@@ -27,9 +27,9 @@ HEADERS = Behaviour(
 )
 
 
-def taught(**more: object) -> Target:
+def taught(id: str = "acme/m") -> Target:
     quotas = (quota(100, Window("day", zone=LA)), quota(8000, MINUTE, "tokens"), quota(30, MINUTE))
-    return target(*quotas, behaviour=HEADERS, **more)
+    return target(*quotas, id=id, behaviour=HEADERS)
 
 
 def ledger_of(store: Store, clock: Clock, worker: str = "a") -> Ledger:
