@@ -95,6 +95,7 @@ async def serve_on(gateway: Gateway, listener: socket.socket, stop: asyncio.Even
         access_log=False,
         log_config=None,
         server_header=False,
+        proxy_headers=False,  # nobody in front of us may say who the client is
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=DRAIN_SECONDS,
         backlog=BACKLOG,

@@ -83,7 +83,8 @@ def provenance(answer: Answer, seconds: float) -> str:
 
     tokens = answer.usage.get("completion_tokens")
     parts = [escape(answer.told.get("target", "an unnamed target"))]
-    parts.append(f"{tokens:,} tokens in {seconds:.1f} s" if isinstance(tokens, int) else f"{seconds:.1f} s")
+    took = f"{seconds:.2f} s" if seconds < 1 else f"{seconds:.1f} s"
+    parts.append(f"{tokens:,} tokens in {took}" if isinstance(tokens, int) else took)
     if left := answer.told.get("left"):
         parts.append(f"{escape(left)} left")
     if answer.finish == "length":

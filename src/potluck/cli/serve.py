@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 QUESTION = "Say hello to someone who has just started you, in two short sentences."
 PATIENCE = 120.0  # seconds to become ready; a small machine loads the local model slowly
 LOOK_EVERY = 0.2
+SHOWN = 3  # names of providers one key away: the line fits 80 columns
 
 
 def serve(
@@ -131,9 +132,10 @@ def _say_what_is_open(settings: Settings) -> None:
     found = standings(inventory.providers, inventory.targets, settings, os.environ)
     opened = [f"{one.provider.id} ({one.models})" for one in found if one.state == "open"]
     away = [one.provider.id for one in found if one.state == "one_key_away"]
-    note(f"  [green]open[/]          {', '.join(opened) or 'no provider: no key is set'}")
+    if opened or not settings.sim:
+        note(f"  [green]open[/]          {', '.join(opened) or 'no provider: no key is set'}")
     if away:
-        few = ", ".join(away[:6]) + (f" and {len(away) - 6} more" if len(away) > 6 else "")
+        few = ", ".join(away[:SHOWN]) + (f" and {len(away) - SHOWN} more" if len(away) > SHOWN else "")
         note(f"  [cyan]one key away[/]  {few} [dim](potluck providers)[/]")
     if settings.sim:
         note("  [yellow]pretend[/]       providers on loopback; nothing they say is real")
@@ -149,7 +151,8 @@ def _demo(running: Running) -> None:
     snippet = f"""
   [dim]from openai import OpenAI
   client = OpenAI(base_url="{running.url}/v1", api_key="none")
-  client.chat.completions.create(model="auto", messages=[{{"role": "user", "content": "Hello"}}])[/]
+  hello = [{{"role": "user", "content": "Hello"}}]
+  client.chat.completions.create(model="auto", messages=hello)[/]
 """
     note(snippet.replace("[{", "\\[{"))
     note(f"[bold]›[/] {QUESTION}")

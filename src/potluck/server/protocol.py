@@ -18,6 +18,7 @@ import msgspec
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from potluck.errors import Invalid, PotluckError, Rejected, TooLarge
+from potluck.server.cycle import Cycle
 
 SWEEP = 0.5  # seconds between looks at the deadlines
 
@@ -151,7 +152,9 @@ class GuardedProtocol(HttpToolsProtocol):
         if self._body_bytes > self.door.limits.body_bytes:
             self._too_large()
             return
-        super().on_body(body)
+        # No waking and no pausing per packet: the application wants the whole body, whose size is bounded here.
+        if not self.cycle.response_complete:
+            self.cycle.body += body
 
     def on_message_complete(self) -> None:
         if self._refused:
@@ -186,6 +189,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self.refuse(TooLarge(f"The body is larger than {limit} bytes. Send less, or raise max_body_bytes."))
 
     def _start_asgi_task(self, cycle: Any, app: Any) -> None:
+        cycle.__class__ = Cycle  # uvicorn offers no way to name another class
         task = self.loop.create_task(cycle.run_asgi(app))
         task.add_done_callback(self.tasks.discard)
         self.tasks.add(task)

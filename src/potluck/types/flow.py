@@ -153,12 +153,9 @@ class Reply:
     def own(self, release: Callable[[], object]) -> None:
         self._owned.append(release)
 
-    async def __aiter__(self) -> AsyncIterator[Chunk]:
-        if self.whole is not None:
-            yield self.whole
-        elif self._chunks is not None:
-            async for chunk in self._chunks:
-                yield chunk
+    def __aiter__(self) -> AsyncIterator[Chunk]:
+        # The iterator itself, not a generator around it: a layer here costs every event of every stream.
+        return _once(self.whole) if self._chunks is None else self._chunks
 
     def through(self, transform: Callable[[AsyncIterator[Chunk]], AsyncIterator[Chunk]]) -> Reply:
         """The same reply with its chunks transformed; ownership moves along."""
@@ -169,6 +166,11 @@ class Reply:
     def close(self) -> None:
         while self._owned:
             self._owned.pop()()
+
+
+async def _once(whole: Chunk | None) -> AsyncIterator[Chunk]:
+    if whole is not None:
+        yield whole
 
 
 class Clock(Protocol):
