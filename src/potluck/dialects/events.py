@@ -85,7 +85,7 @@ class SSEReader:
 
     def feed(self, data: bytes) -> Chunk | None:
         """Whole events among what has arrived, or None. Raises TargetFailed on an error event or bad JSON."""
-        if not self._rest and data.find(b"\n\n") == len(data) - 2 and b"\r" not in data:
+        if not self._rest and len(data) > 2 and data.find(b"\n\n") == len(data) - 2 and b"\r" not in data:
             return (
                 Chunk(data, decode_block) if self._keep(data[:-2]) else None
             )  # one whole event: the usual case
