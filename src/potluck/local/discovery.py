@@ -47,13 +47,13 @@ async def discover(
     Raises nothing: a server that is down, hangs or talks nonsense is not found.
     """
     skipped = frozenset(ours)
-    asked = [(provider, _Place.of(url)) for provider, url in providers]
+    asked = [(provider, Place.of(url)) for provider, url in providers]
     asked = [(provider, place) for provider, place in asked if place and place.port not in skipped]
     found = await asyncio.gather(*(_ask(place, patience) for _, place in asked if place))
     return {provider: models for (provider, _), models in zip(asked, found, strict=True) if models}
 
 
-class _Place(msgspec.Struct, frozen=True):
+class Place(msgspec.Struct, frozen=True):
     """Where to ask: a loopback address as a number, so that no name is ever resolved."""
 
     host: str
@@ -61,7 +61,7 @@ class _Place(msgspec.Struct, frozen=True):
     path: str
 
     @classmethod
-    def of(cls, url: str) -> _Place | None:
+    def of(cls, url: str) -> Place | None:
         """Where `url` points to, None unless that is plain http on loopback."""
         try:
             parts: SplitResult = urlsplit(url)
@@ -73,7 +73,7 @@ class _Place(msgspec.Struct, frozen=True):
             return None
 
 
-async def _ask(place: _Place, patience: float) -> list[Discovered]:
+async def _ask(place: Place, patience: float) -> list[Discovered]:
     """The models at one place; none if it does not answer in time as it should."""
     try:
         async with asyncio.timeout(patience):
@@ -85,7 +85,7 @@ async def _ask(place: _Place, patience: float) -> list[Discovered]:
     return parse(body) if status == [b"200"] else []
 
 
-async def _get(place: _Place) -> bytes:
+async def _get(place: Place) -> bytes:
     """The whole answer, head and body, as far as `_MOST`. Raises OSError."""
     reader, writer = await asyncio.open_connection(place.host, place.port)
     try:
