@@ -13,8 +13,9 @@ from potluck.quota.ledger import Full, Hold, Ledger
 from potluck.quota.memory import MemoryStore
 from potluck.quota.sqlite import SqliteStore
 from potluck.quota.state import Store
-from potluck.types import Quota, Target, Unit, Window
+from potluck.types import Behaviour, Quota, Target, Unit, Window
 
+PLAIN = Behaviour()
 NOON = 1_795_521_600.0  # 2026-11-24 12:00 UTC
 
 
@@ -33,15 +34,10 @@ def quota(amount: int, window: Window, unit: Unit = "requests", scope: str = "ac
     return Quota(scope, unit, amount, window, label=f"{unit}/{window.kind}")
 
 
-def target(*quotas: Quota, id: str = "acme/m", **more: object) -> Target:
-    made = Target(id=id, provider="acme", model="m", name="m", base_url="http://x", quotas=quotas)
-    return made if not more else _with(made, more)
-
-
-def _with(made: Target, more: dict[str, object]) -> Target:
-    import msgspec
-
-    return msgspec.structs.replace(made, **more)
+def target(*quotas: Quota, id: str = "acme/m", behaviour: Behaviour = PLAIN) -> Target:
+    return Target(
+        id=id, provider="acme", model="m", name="m", base_url="http://x", quotas=quotas, behaviour=behaviour
+    )
 
 
 def drain(ledger: Ledger, target: Target, tries: int, tokens: tuple[int, int] = (0, 0)) -> list[Hold]:

@@ -91,14 +91,44 @@ def test_an_hour_back_over_midnight_reopens_no_window_and_stops_no_minute(
 ) -> None:
     clock.at += 12 * 3600 + 600  # ten past midnight
     ledger, one = Ledger(open_store(), clock, worker="a"), target(quota(5, window))
-    assert len(drain(ledger, one, 9)) == 5
+    for hold in drain(ledger, one, 9):
+        hold.settle(Usage())
     ledger.flush()
     clock.at -= 3600
     assert not drain(ledger, one, 5)
-    clock.at += 61 + 5
     again = Ledger(open_store(), clock, worker="b")
-    ledger.close()
-    assert not drain(again, one, 5) or window != DAY
+    assert not drain(again, one, 5)
+    clock.at += 61
+    assert len(drain(again, one, 9)) == (0 if window == DAY else 5)
+
+
+def test_a_clock_that_was_days_ahead_leaves_the_day_spent(open_store: Open, clock: Clock) -> None:
+    ledger, one = Ledger(open_store(), clock, worker="a"), target(quota(5, DAY))
+    for hold in drain(ledger, one, 9):
+        hold.settle(Usage())
+    ledger.flush()
+    clock.at -= 2 * 86_400
+    assert not drain(ledger, one, 5)
+    clock.at += 86_400
+    assert len(drain(ledger, one, 9)) == 5
+
+
+def test_what_is_spent_after_a_step_back_counts_in_the_period_that_had_begun(
+    open_store: Open, clock: Clock
+) -> None:
+    one = target(quota(5, Window("fixed", 60)))
+    clock.at += 65
+    first = Ledger(open_store(), clock, worker="a")
+    for hold in drain(first, one, 2):
+        hold.settle(Usage())
+    first.flush()
+    clock.at -= 10
+    second = Ledger(open_store(), clock, worker="b")
+    for hold in drain(second, one, 3):
+        hold.settle(Usage())
+    second.flush()
+    clock.at += 15
+    assert not drain(Ledger(open_store(), clock, worker="c"), one, 5)
 
 
 def test_a_suspended_hour_costs_nothing(open_store: Open, clock: Clock) -> None:

@@ -14,7 +14,7 @@ from potluck.quota.ledger import Full, Ledger
 from potluck.quota.observe import count, reset_seconds
 from potluck.quota.state import Store
 from potluck.types import Behaviour, RateHeader, Target, Usage, Window
-from tests.quota.conftest import NOON, Clock, quota, target
+from tests.quota.conftest import NOON, Clock, drain, quota, target
 
 MINUTE, LA = Window("rolling", 60), "America/Los_Angeles"
 Open = Callable[[], Store]
@@ -109,6 +109,25 @@ def test_a_higher_remaining_is_adopted_from_a_request_that_was_alone(open_store:
     ledger.observe(one, [(b"x-left-day", b"99")])
     [day] = [state for state in ledger.snapshot([one]) if state.label == "requests/day"]
     assert day.left >= 97
+
+
+def test_a_higher_remaining_is_old_news_when_others_began_since(open_store: Open, clock: Clock) -> None:
+    ledger, one = ledger_of(open_store(), clock), taught()
+    for _ in range(20):
+        ledger.reserve(one, 1, 1).doubt()
+    for _ in range(5):
+        ledger.reserve(one, 1, 1)
+    ledger.observe(one, [(b"x-left-day", b"100")])
+    [day] = [state for state in ledger.snapshot([one]) if state.label == "requests/day"]
+    assert day.left == 75
+
+
+def test_a_lease_larger_than_what_the_provider_has_left_is_cut(open_store: Open, clock: Clock) -> None:
+    ledger = ledger_of(open_store(), clock)
+    one = target(quota(12_800, Window("day")), behaviour=HEADERS)
+    ledger.reserve(one, 0, 0).settle(Usage())
+    ledger.observe(one, [(b"x-left-day", b"7")])
+    assert len(drain(ledger, one, 100)) == 7
 
 
 def test_a_learned_limit_survives_a_restart_and_is_told(open_store: Open, clock: Clock) -> None:

@@ -121,6 +121,12 @@ def test_a_day_ends_at_midnight_in_los_angeles(now: str, reset: str, hours: floa
     assert at(reset, LA) - at(now, LA) == pytest.approx(hours * 3600)
 
 
+def test_a_second_around_a_reset_belongs_to_both_sides() -> None:
+    window = Window("day")
+    assert span(window, 10, at("2026-11-24T23:59:58"))[0] == at("2026-11-25T00:00:01")
+    assert span(window, 10, at("2026-11-24T23:59:59.5"))[0] == at("2026-11-26T00:00:01")
+
+
 @pytest.mark.parametrize("now", ["2026-02-28T12:00", "2028-02-29T23:00", "2026-12-31T23:59"])
 def test_a_month_ends_on_the_first(now: str) -> None:
     reset = datetime.fromtimestamp(next_reset(Window("month"), at(now)), UTC)
