@@ -14,7 +14,7 @@ run: $(VENV)/.run ## set everything up and start the gateway with the local mode
 	@$(BIN)/potluck serve --demo
 
 test: $(VENV)/.dev ## set up what the tests need and run them all
-	@$(BIN)/python -m potluck.local.weights
+	@$(BIN)/python -m potluck.local.weights --data-dir "$${POTLUCK_TEST_DATA:-$$HOME/.cache/potluck-tests}"
 	@$(MAKE) --no-print-directory check
 	@$(BIN)/python -m pytest
 

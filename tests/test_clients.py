@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import openai
-import platformdirs
 import pytest
 import pytest_asyncio
 
@@ -18,7 +18,8 @@ from tests.house import HELLO, House, house
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def local() -> AsyncIterator[LocalModel]:
-    models = Models(platformdirs.user_data_path("potluck"))
+    place = os.environ.get("POTLUCK_TEST_DATA", "~/.cache/potluck-tests")
+    models = Models(Path(place).expanduser())
     model = await models.ready()
     async with LocalModel(model, await models.embedder(), context=2048) as running:
         yield running

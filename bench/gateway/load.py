@@ -3,7 +3,7 @@
 Rules: an answer counts only if its status is 200 and its text is the one the upstream sent, complete,
 with the finish reason and, when streamed, [DONE] and a properly ended body; anything else is an error
 with its reason. Nothing is retried. Run as a program it takes a `Plan` as JSON, warms up, prints `ready`,
-waits for a line on stdin, runs, and prints a `Result` as JSON: the caller reads the gateway's CPU time in
+and for each line on stdin runs and prints a `Result` as JSON: the caller reads the gateway's CPU time in
 between.
 """
 
@@ -236,13 +236,13 @@ async def run(plan: Plan, seconds: float) -> Result:
 
 
 async def main(plan: Plan) -> None:
-    """The program: warm up, say `ready`, wait for a line, run, report."""
+    """The program: warm up, say `ready`, then one run and one report for each line that comes."""
     if plan.warmup:
         await run(msgspec.structs.replace(plan, requests=0, ramp=0.0), plan.warmup)
     print("ready", flush=True)
-    await asyncio.get_running_loop().run_in_executor(None, sys.stdin.readline)
-    result = await run(plan, plan.seconds)
-    sys.stdout.write(msgspec.json.encode(result).decode() + "\n")
+    while await asyncio.get_running_loop().run_in_executor(None, sys.stdin.readline):
+        result = await run(plan, plan.seconds)
+        print(msgspec.json.encode(result).decode(), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Runs cells: one system, one kind of traffic, the gateway's CPU time before and after.
 
-Rules: CPU time is read when the load generator is warm and idle, and again `SETTLE` seconds after its last
+Rules: a cell is three slices, and its figures are those of the slice that cost least, for all systems alike:
+on a shared machine others only ever add. CPU time is read when the load generator is warm and idle, and again `SETTLE` seconds after its last
 answer, so that work done behind the answer (records, logs) is charged too. A figure comes from answers that
 were whole and right; the others are counted as `errors`. Nothing is made up: no answer, no figure.
 """
@@ -13,6 +14,8 @@ import statistics
 import subprocess
 import sys
 import time
+from collections import Counter
+from dataclasses import dataclass
 from typing import Any
 from urllib.request import urlopen
 
@@ -20,11 +23,12 @@ import msgspec
 from bench.gateway import wire
 from bench.gateway.check import answer_fault
 from bench.gateway.load import Plan, Result
-from bench.gateway.proc import Process, other_cpu
+from bench.gateway.proc import Process, gateway_cpu_busy, other_cpu
 from bench.gateway.systems import ROOT
 
 Figures = dict[str, Any]
 SETTLE = 0.3  # seconds
+SLICES = 3
 BODY_BYTES = 105_000
 STREAMS, STREAM_SECONDS, STREAM_INTERVAL = 1000, 10.0, 0.05
 
@@ -54,9 +58,16 @@ class Load:
         self._popen.stdin.flush()
 
     def result(self) -> Result:
-        """Wait for the end."""
-        out, _ = self._popen.communicate()
-        return msgspec.json.decode(out, type=Result)
+        """Wait for the end of this run."""
+        assert self._popen.stdout is not None
+        return msgspec.json.decode(self._popen.stdout.readline(), type=Result)
+
+    def __enter__(self) -> Load:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._popen.terminate()
+        self._popen.communicate()
 
 
 def first_answer(process: Process, plan: Plan, began: float, patience: float) -> float:
@@ -87,29 +98,66 @@ def _percentile(values: list[int], share: float) -> int:
     return sorted(values)[min(len(values) - 1, int(len(values) * share))]
 
 
+@dataclass(frozen=True)
+class Slice:
+    """A third of a cell: what came back, the gateway's CPU seconds, and what others used of its CPU (0..1)."""
+
+    result: Result
+    spent: float
+    others: float
+
+    @property
+    def rank(self) -> tuple[bool, float]:
+        """The smallest is the least disturbed: others can make a request dearer, never cheaper."""
+        ok = self.result.ok
+        cost = (self.spent or self.result.elapsed) / ok if ok else 0.0
+        return not ok, cost
+
+
+def _slice(load: Load, process: Process | None) -> Slice:
+    before, busy, began = process.cpu_seconds() if process else 0.0, gateway_cpu_busy(), time.perf_counter()
+    load.go()
+    result = load.result()
+    if process is None:
+        return Slice(result, 0.0, 0.0)
+    time.sleep(SETTLE)
+    spent, span = process.cpu_seconds() - before, time.perf_counter() - began
+    return Slice(result, spent, max(0.0, gateway_cpu_busy() - busy - spent) / span)
+
+
 def cell(process: Process | None, plan: Plan, floor: Figures | None = None) -> Figures:
     """One kind of traffic for `plan.seconds`. `floor` is the same cell straight to the upstream.
 
-    `rps` is requests per second of CPU time, so per core; `rps_seen` is what the clock saw with this load.
+    Figures are those of the least disturbed slice; answers and errors are counted over all of them.
     """
-    load = Load(plan)
-    before = process.cpu_seconds() if process else 0.0
-    load.go()
-    result = load.result()
-    time.sleep(SETTLE if process else 0.0)
-    spent = process.cpu_seconds() - before if process else 0.0
-    figures: Figures = {"requests": result.ok, "errors": result.broken}
-    if result.errors:
-        figures["reasons"] = result.errors
-    if not result.ok:
-        return figures
+    with Load(msgspec.structs.replace(plan, seconds=plan.seconds / SLICES)) as load:
+        slices = [_slice(load, process) for _ in range(SLICES)]
+    errors: Counter[str] = Counter()
+    for one in slices:
+        errors.update(one.result.errors)
+    good = [one for one in slices if one.result.ok]
+    figures: Figures = {"requests": sum(one.result.ok for one in slices), "errors": errors.total()}
+    if errors:
+        figures["reasons"] = dict(errors)
+    if process and good:
+        figures["cpu_us_slices"] = [round(one.spent / one.result.ok * 1e6, 1) for one in good]
+        figures["others_percent"] = round(min(slices, key=lambda one: one.rank).others * 100)
+    return figures | (_figures(min(good, key=lambda one: one.rank), plan, floor) if good else {})
+
+
+def _figures(best: Slice, plan: Plan, floor: Figures | None) -> Figures:
+    """`rps` is requests per second of CPU time, so per core; `rps_seen` is what the clock saw."""
+    result, spent = best.result, best.spent
     p50, p99 = _percentile(result.latencies, 0.5), _percentile(result.latencies, 0.99)
-    figures |= {"rps_seen": round(result.ok / result.elapsed), "p50_total_us": p50, "p99_total_us": p99}
+    figures: Figures = {
+        "rps_seen": round(result.ok / result.elapsed),
+        "p50_total_us": p50,
+        "p99_total_us": p99,
+    }
     figures["p50_us"] = p50 - (floor["p50_total_us"] if floor else 0)
     figures["p99_us"] = p99 - (floor["p99_total_us"] if floor else 0)
-    if process:
-        figures["cpu_us"] = round(spent / result.ok * 1e6, 1)
-        figures["rps"] = round(result.ok / spent) if spent else None
+    if spent:
+        figures |= {"cpu_us": round(spent / result.ok * 1e6, 1), "rps": round(result.ok / spent)}
     if plan.stream:
         figures["first_us"] = _percentile(result.first_byte, 0.5)
         figures["events_seen"] = round(result.events / result.elapsed)
@@ -132,17 +180,14 @@ def many_streams(process: Process, plan: Plan, upstream: int) -> Figures:
     events, ramp = int(STREAM_SECONDS / STREAM_INTERVAL), 2.0
     pace(upstream, events, STREAM_INTERVAL)
     try:
-        load = Load(
-            msgspec.structs.replace(
-                plan, connections=STREAMS, requests=STREAMS, stream=True, events=events, ramp=ramp, warmup=0.0
-            )
-        )
-        load.go()
-        time.sleep(ramp + 1.0)
-        before, began = process.cpu_seconds(), time.perf_counter()
-        time.sleep(5.0)
-        spent, span = process.cpu_seconds() - before, time.perf_counter() - began
-        result = load.result()
+        crowd = {"connections": STREAMS, "requests": STREAMS, "stream": True, "events": events}
+        with Load(msgspec.structs.replace(plan, **crowd, ramp=ramp, warmup=0.0)) as load:
+            load.go()
+            time.sleep(ramp + 1.0)
+            before, began = process.cpu_seconds(), time.perf_counter()
+            time.sleep(5.0)
+            spent, span = process.cpu_seconds() - before, time.perf_counter() - began
+            result = load.result()
     finally:
         pace(upstream)
     figures: Figures = {"core_percent": round(spent / span * 100, 1), "broken": result.broken}
@@ -157,11 +202,11 @@ def many_streams(process: Process, plan: Plan, upstream: int) -> Figures:
 def memory(process: Process, plan: Plan, steps: int = 10, requests: int = 10_000) -> Figures:
     """Resident memory over 100,000 requests, and its slope over the second half (MB per 100,000)."""
     samples, errors = [round(process.rss_mb(), 1)], 0
-    for _ in range(steps):
-        load = Load(msgspec.structs.replace(plan, connections=64, requests=requests, warmup=0.0))
-        load.go()
-        errors += load.result().broken
-        samples.append(round(process.rss_mb(), 1))
+    with Load(msgspec.structs.replace(plan, connections=64, requests=requests, warmup=0.0)) as load:
+        for _ in range(steps):
+            load.go()
+            errors += load.result().broken
+            samples.append(round(process.rss_mb(), 1))
     half = samples[len(samples) // 2 :]
     slope = statistics.linear_regression(range(len(half)), half).slope * 100_000 / requests
     return {

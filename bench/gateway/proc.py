@@ -29,6 +29,15 @@ def other_cpu() -> set[int]:
     return {_CPUS[1]} if len(_CPUS) > 1 else set()
 
 
+def gateway_cpu_busy() -> float:
+    """Seconds that the gateway's CPU has worked so far, for whomever; 0 where nothing is pinned."""
+    for line in Path("/proc/stat").read_text().splitlines() if gateway_cpu() else []:
+        name, *fields = line.split()
+        if name == f"cpu{_CPUS[0]}":  # proc(5): user nice system idle iowait irq softirq steal
+            return sum(int(fields[i]) for i in (0, 1, 2, 5, 6)) * _TICK
+    return 0.0
+
+
 def allow_many_sockets() -> None:
     """Raise the limit of open files as far as this user may; children inherit it."""
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]

@@ -49,7 +49,12 @@ def show(results: Figures) -> None:
             console.print(row["error"], markup=False)
     for name, row in [*running.items(), ("direct", results.get("_direct", {}))]:
         for cell, figures in row.items():
-            if at({"_": figures}, "_", "reasons"):
+            others = at(row, cell, "others_percent") or 0
+            if others > 15:
+                console.print(
+                    f"[yellow]{name} {cell}: others used {others}% of the gateway's CPU meanwhile[/]"
+                )
+            if at(row, cell, "reasons"):
                 console.print(f"[yellow]{name} {cell}: {figures['reasons']}[/]")
     if "potluck" in running:
         console.print(_bars(results))

@@ -106,7 +106,7 @@ async def test_the_end_of_stdin_alone_ends_the_child(smollm: Model) -> None:
     assert process.stdin
     assert b'"ready": true' in await asyncio.wait_for(process.stdout.readline(), 60)
     process.stdin.close()
-    assert await asyncio.wait_for(process.wait(), 10) == 0
+    assert await asyncio.wait_for(process.wait(), 60) == 0
 
 
 async def test_a_file_that_is_no_model_is_refused_in_words(tmp_path: Path) -> None:

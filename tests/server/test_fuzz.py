@@ -76,6 +76,9 @@ def test_any_body_gets_a_4xx_in_openais_shape(url: str, body: bytes, path: str) 
 @given(name=st.text(min_size=1, max_size=80))
 @settings(max_examples=60, deadline=None)
 def test_any_model_name_is_served_or_404(url: str, name: str) -> None:
+    listed = httpx2.get(url + "/v1/models", timeout=10, trust_env=False).json()["data"]
+    if name.lower() in {model["id"].lower() for model in listed}:
+        return  # Hypothesis tries the words of our own source too
     body = {"model": name, "messages": [{"role": "user", "content": "x"}]}
     answer = httpx2.post(
         url + "/v1/chat/completions", content=msgspec.json.encode(body), timeout=10, trust_env=False

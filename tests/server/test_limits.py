@@ -29,8 +29,7 @@ class FakeClock:
     def now(self) -> float:
         return self.at
 
-    def monotonic(self) -> float:
-        return self.at
+    monotonic = now
 
 
 @pytest.fixture
@@ -282,11 +281,9 @@ def test_no_limit_is_ever_overrun(
 
 
 def test_every_limit_becomes_one_quota_of_the_client() -> None:
-    limits = Limits(1, 2, 3, 4, 5, 6)
-    full = ClientKey(id="bob", name="bob", limits=limits)
+    full = ClientKey(id="bob", name="bob", limits=Limits(1, 2, 3, 4, 5, 6))
     target, money = client_target(full), money_target(full)
-    assert target is not None
-    assert money is not None
+    assert target is not None and money is not None  # noqa: PT018
     quotas = (*target.quotas, *money.quotas)
     assert [quota.amount for quota in quotas] == [1, 2, 3, 4, 5, 6]
     assert len({quota.id for quota in quotas}) == 6

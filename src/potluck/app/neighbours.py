@@ -101,8 +101,15 @@ class Neighbours:
 
     async def _model(self) -> LocalModel:
         chosen, models = self.settings.local, Models(self.settings.home)
-        model = models.use(chosen.model) if chosen.model else await models.ready()
-        return LocalModel(model, await models.embedder(), context=chosen.context)
+        if chosen.model:
+            models.use(chosen.model)
+        model = await models.ready()
+        try:
+            embedder = await models.embedder()
+        except ConfigError as error:  # a model of the user's own chats without it
+            _log.warning("no embeddings on this machine: %s", error)
+            embedder = None
+        return LocalModel(model, embedder, context=chosen.context)
 
     async def _look_around(self, providers: Mapping[str, catalog.Provider]) -> None:
         chosen = self.settings.providers
