@@ -1,9 +1,10 @@
 """Runs cells: one system, one kind of traffic, the gateway's CPU time before and after.
 
 Rules: a cell is three slices, and its figures are those of the slice that cost least, for all systems alike:
-on a shared machine others only ever add. CPU time is read when the load generator is warm and idle, and again `SETTLE` seconds after its last
-answer, so that work done behind the answer (records, logs) is charged too. A figure comes from answers that
-were whole and right; the others are counted as `errors`. Nothing is made up: no answer, no figure.
+on a shared machine others only ever add. CPU time is read when the load generator is warm and idle, and again
+`SETTLE` seconds after its last answer, so that work done behind the answer (records, logs) is charged too. A
+figure comes from answers that were whole and right; the others are counted as `errors`. Nothing is made up: no
+answer, no figure.
 """
 
 from __future__ import annotations
