@@ -113,21 +113,22 @@ def test_a_clock_that_was_days_ahead_leaves_the_day_spent(open_store: Open, cloc
     assert len(drain(ledger, one, 9)) == 5
 
 
+@pytest.mark.parametrize(("into", "back", "window"), [(5, 10, Window("fixed", 60)), (600, 3600, DAY)])
 def test_what_is_spent_after_a_step_back_counts_in_the_period_that_had_begun(
-    open_store: Open, clock: Clock
+    open_store: Open, clock: Clock, into: float, back: float, window: Window
 ) -> None:
-    one = target(quota(5, Window("fixed", 60)))
-    clock.at += 65
+    one = target(quota(5, window))
+    clock.at += 12 * 3600 + into
     first = Ledger(open_store(), clock, worker="a")
     for hold in drain(first, one, 2):
         hold.settle(Usage())
     first.flush()
-    clock.at -= 10
+    clock.at -= back
     second = Ledger(open_store(), clock, worker="b")
     for hold in drain(second, one, 3):
         hold.settle(Usage())
     second.flush()
-    clock.at += 15
+    clock.at += back + 5
     assert not drain(Ledger(open_store(), clock, worker="c"), one, 5)
 
 
