@@ -1,4 +1,5 @@
-"""A client that hides nothing: one raw loopback connection per request, everything that came back, and a clock to move."""
+"""A client that hides nothing: one raw loopback connection per request, everything that came back,
+and a clock to move."""
 
 from __future__ import annotations
 

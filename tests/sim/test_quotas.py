@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -70,7 +69,7 @@ async def spend(
 
 
 def at(zone: str, *when: int) -> float:
-    return datetime(*when, tzinfo=ZoneInfo(zone)).timestamp()  # type: ignore[arg-type]
+    return datetime(*when, tzinfo=ZoneInfo(zone)).timestamp()  # type: ignore[arg-type, misc]
 
 
 @pytest.mark.parametrize("day", [1, 8], ids=["the day the clocks go back", "a week later"])
@@ -192,7 +191,7 @@ async def test_openrouters_day_is_shared_by_all_free_models_and_ends_at_midnight
     limits = {"X-RateLimit-Limit": "50", "X-RateLimit-Remaining": "0"}
     limits["X-RateLimit-Reset"] = str(int(midnight * 1000))
     assert got.json["error"] == {
-        "message": "Rate limit exceeded: free-models-per-day. Add 10 credits to unlock 1000 free model requests per day",
+        "message": "Rate limit exceeded: free-models-per-day. Add 10 credits to unlock 1000 free model requests per day",  # noqa: E501
         "code": 429,
         "metadata": {"headers": limits, "limit_source": "openrouter_free_tier_daily", "provider_name": None},
     }
@@ -336,7 +335,7 @@ async def test_output_tokens_are_reserved_at_receipt_and_corrected_at_the_end() 
     assert used == {"limit": 100, "used": 15, "peak": 100}
 
 
-async def test_limits_can_be_changed_while_it_runs(anyhow: Any = None) -> None:
+async def test_limits_can_be_changed_while_it_runs() -> None:
     async with sim.serve({"openrouter": FAST}) as world:
         base = world.origin + "/_sim"
         assert (await exchange(f"{base}/openrouter/quota", body={"requests/day": 1})).json == {"ok": True}
