@@ -6,7 +6,9 @@ from __future__ import annotations
 import asyncio
 import json
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from potluck.sim import World
 
@@ -108,3 +110,14 @@ async def chat(world: World, provider: str, model: str, key: str = "k", **more: 
     seconds = more.pop("seconds", 5.0)
     body = hello(model) | more
     return await exchange(f"{world.url(provider)}/chat/completions", body=body, key=key, seconds=seconds)
+
+
+async def spend(world: World, provider: str, model: str, clock: Hand, number: int, pause: float = 60) -> None:
+    """Use up `number` requests, slowly enough for every minute's limit."""
+    for _ in range(number):
+        assert (await chat(world, provider, model)).status == 200
+        clock.at += pause
+
+
+def at(zone: str, year: int, month: int, day: int, hour: int = 0, minute: int = 0, second: int = 0) -> float:
+    return datetime(year, month, day, hour, minute, second, tzinfo=ZoneInfo(zone)).timestamp()

@@ -126,7 +126,7 @@ def _after(path: str, base: str) -> str | None:
 
 
 def _state(desk: Desk) -> dict[str, Any]:
-    counts = asdict(desk.counts)
+    counts: dict[str, Any] = dict(vars(desk.counts))  # asdict() would rebuild a Counter from its pairs
     counts["by_status"] = {str(status): number for status, number in desk.counts.by_status.items()}
     overruns = [asdict(overrun) for overrun in desk.overruns]
     return {"counts": counts, "quotas": desk.gate.state(), "overruns": overruns, "faults": desk.faults.struck}
