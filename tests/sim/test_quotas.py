@@ -182,6 +182,7 @@ async def test_limits_can_be_changed_while_it_runs() -> None:
         again = await chat(world, "openrouter", "openrouter/free")
     assert statuses == [200, 429]
     assert state.json["openrouter"]["counts"]["by_status"] == {"200": 1, "429": 1}
+    assert state.json["openrouter"]["counts"]["by_model"] == {"openrouter/free": 1}
     assert state.json["openrouter"]["overruns"][0]["label"] == "requests/day"
     assert again.status == 200
 
