@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import resource
 import signal
@@ -102,6 +103,7 @@ async def serve_on(gateway: Gateway, listener: socket.socket, stop: asyncio.Even
     )
     server = Server(config)
     gateway.start()
+    _spare_the_collector()
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait((serving, stopping), return_when=asyncio.FIRST_COMPLETED)
@@ -153,6 +155,17 @@ def _loop(main: object) -> int:
 
     result: int = uvloop.run(main)  # type: ignore[arg-type]
     return result
+
+
+def _spare_the_collector() -> None:
+    """What is alive now lives as long as the process, so the cyclic garbage collector need not walk it.
+
+    Measured at 64 connections: a full collection took 20-30 ms and was the whole of p99; the young ones, at
+    the default of 700 objects, were a tenth of the CPU. Hardly anything here is cyclic: connections that close.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 20, 50)
 
 
 def _raise_file_limit() -> None:
