@@ -164,3 +164,14 @@ async def test_a_wrong_path_or_method_is_told(home: House, method: str, path: st
     answer = await home.client.request(method, path)
     assert answer.status_code == status
     error_of(answer)
+
+
+async def test_a_size_that_was_refused_as_too_large_is_not_sent_there_again(home: House) -> None:
+    home.world.fault("groq", "http", status=413)
+    model, long = "groq/openai/gpt-oss-120b", [{"role": "user", "content": "word " * 2000}]
+    refused = await home.chat(model, messages=long, max_tokens=100)
+    again = await home.chat(model, messages=long, max_tokens=100)
+    assert (refused.status_code, again.status_code) == (503, 503)
+    assert home.attempts() == [f"{model}=full"]
+    assert home.received("groq") == 1
+    assert (await home.chat(model, max_tokens=100)).status_code == 200

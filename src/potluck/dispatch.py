@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Protocol
 
 import msgspec
 
 from potluck import router
-from potluck.delivery import Delivery, Sender, spent
+from potluck.delivery import Delivery, spent
 from potluck.errors import (
     ContextExceeded,
     DeadlinePassed,
@@ -27,6 +28,7 @@ from potluck.errors import (
 )
 from potluck.health import Health
 from potluck.quota.ledger import Full, Hold, Ledger
+from potluck.quota.pace import Paces
 from potluck.router import Outlook, Pool
 from potluck.types import Attempt, Clock, Plan, Reply, Request, Target, Usage
 
@@ -46,13 +48,26 @@ class Progress(msgspec.Struct):
     sent: int = 0
 
 
+class Sends(Protocol):
+    """What carries one attempt out: `delivery.Sender`, or a pretend one in virtual time."""
+
+    async def send(self, delivery: Delivery) -> Reply: ...
+
+
 class Dispatch:
-    """The last handler of the pipeline."""
+    """The last handler of the pipeline. `paces` prices what is scarce; without it one of its own is made."""
 
     def __init__(
-        self, pool: Callable[[], Pool], ledger: Ledger, sender: Sender, health: Health, clock: Clock
+        self,
+        pool: Callable[[], Pool],
+        ledger: Ledger,
+        sender: Sends,
+        health: Health,
+        clock: Clock,
+        paces: Paces | None = None,
     ) -> None:
         self._pool, self._ledger, self._sender = pool, ledger, sender
+        self._paces = paces or Paces(clock, worker=ledger.worker)
         self._health, self._clock = health, clock
         self._plans: dict[object, tuple[float, Pool, Plan]] = {}
 
@@ -83,15 +98,19 @@ class Dispatch:
         kept = self._plans.get(key)
         if kept is not None and kept[0] > now and kept[1] is pool:
             return kept[2]
-        plan = router.plan(request, pool, self._outlook)
+        plan = router.plan(request, pool, lambda target: self._outlook(target, request))
         if len(self._plans) >= PLANS_KEPT:
             self._plans.clear()
         self._plans[key] = (now + PLAN_LIFE, pool, plan)
         return plan
 
-    def _outlook(self, target: Target) -> Outlook:
-        pulse = self._health.of(target.id)
-        return Outlook(self._ledger.room(target).share, pulse.first_s, pulse.flakiness)
+    def _outlook(self, target: Target, request: Request) -> Outlook:
+        pulse, room = self._health.of(target.id), self._ledger.room(target)
+        full = room.opens_at > 0.0
+        price = 0.0
+        if target.quotas and not full:  # what has no room needs no price
+            price = self._paces.price(self._ledger.lane(target), request.tokens_in, request.tokens_out)
+        return Outlook(room.share, pulse.first_s, pulse.flakiness, price, full)
 
     def _hold(self, request: Request, target: Target, progress: Progress) -> Hold | None:
         """A hold on every quota of the target, or None with the reason in the trace."""
@@ -104,9 +123,8 @@ class Dispatch:
                 Attempt(target.id, "resting", "failed lately; a probe follows", started=now)
             )
             return None
-        out = min(request.tokens_out, target.max_output or request.tokens_out)
         try:
-            return self._ledger.reserve(target, request.tokens_in, out)
+            return self._ledger.reserve(target, request.tokens_in, _output(request, target))
         except Full as full:
             self._health.released(target.id)
             progress.opens = min(progress.opens, full.retry_at)
@@ -130,6 +148,7 @@ class Dispatch:
 
     def _failed(self, delivery: Delivery, failure: TargetFailed, progress: Progress) -> None:
         target, attempt, hold = delivery.target, delivery.attempt, delivery.hold
+        request = delivery.request
         attempt.outcome, attempt.detail, attempt.status = failure.outcome, str(failure), failure.status
         attempt.ended = self._clock.monotonic()
         if not failure.sent:
@@ -150,7 +169,8 @@ class Dispatch:
         elif isinstance(failure, ContextExceeded):
             progress.overflow = max(progress.overflow, target.context)
         else:
-            progress.opens = min(progress.opens, self._ledger.refused(target, failure))
+            size = request.tokens_in + _output(request, target)  # what a 413 was too large with
+            progress.opens = min(progress.opens, self._ledger.refused(target, failure, size))
 
     def _misread(self, failure: NotUnderstood, target: Target, progress: Progress) -> None:
         if progress.misread is not None:
@@ -172,6 +192,11 @@ class Dispatch:
         return Exhausted(
             _explain(request, wait), retry_after=wait, quota=progress.only_quota and wait is not None
         )
+
+
+def _output(request: Request, target: Target) -> int:
+    """Tokens to hold for the answer: no model writes more than it can."""
+    return min(request.tokens_out, target.max_output or request.tokens_out)
 
 
 def _pointless(target: Target, request: Request, progress: Progress) -> bool:

@@ -218,3 +218,16 @@ def test_a_provider_that_lies_is_not_believed_upwards_after_a_refusal(open_store
     ledger.observe(one, [(b"x-limit-day", b"5000")])
     [day] = [state for state in ledger.snapshot([one]) if state.label == "requests/day"]
     assert (day.amount, day.learned) == (100, False)
+
+
+def test_refusals_that_nobody_explains_wait_longer_each_time_until_one_is_answered(
+    open_store: Open, clock: Clock
+) -> None:
+    ledger, one = ledger_of(open_store(), clock), target(quota(100, MINUTE))
+    waits = []
+    for usage in (Usage(), Usage(), Usage(10, 5), Usage()):
+        ledger.reserve(one, 10, 10).settle(usage)  # a refusal that counted is settled with nothing
+        until = ledger.refused(one, errors.RateLimited("slow down", means="never"))
+        waits.append(until - clock.at)
+        clock.at = until
+    assert waits == [5, 10, 5, 10]

@@ -25,7 +25,8 @@ class Hold:
         lane = self._lane
         if lane is not None:
             self._close(lane, usage.input, usage.output)
-            lane.strikes = 0
+            if usage.input or usage.output:  # a refusal that counted used nothing, and is a strike
+                lane.strikes = 0
 
     def doubt(self) -> None:
         """It was sent and nobody said what it cost: the estimate stands."""

@@ -93,8 +93,8 @@ class Blame(msgspec.Struct, frozen=True):
     """One rule of `providers/*.toml`: what a refusal of this shape means.
 
     `status` 0 matches any. `pattern` (regular expression, "" = any) is searched in the body text.
-    `means`: minute | day | month | never | too_large | busy | no_money | bad_key | forbidden | gone |
-    context | content | bad_request | unavailable. `unit` names the quota that is gone, where known.
+    `means`: minute | hour | day | month | once | never | too_large | busy | no_money | bad_key | forbidden |
+    gone | context | content | bad_request | unavailable. `unit` names the quota that is gone, where known.
     """
 
     status: int
