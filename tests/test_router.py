@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from potluck import price
 from potluck.errors import ConfigError, UnknownModel, Unsupported
 from potluck.router import Outlook, Pool, Profile, Wish, plan, score
 from potluck.types import Request, Target
@@ -46,7 +47,21 @@ def test_plentiful_quota_is_spent_before_scarce() -> None:
 
 def test_a_scarce_better_model_is_kept_behind_a_plentiful_slightly_worse_one() -> None:
     worse = target("d/worse", quality=3)
-    assert order(request(), Pool([BIG, worse]), b=Outlook(share=0.01), d=Outlook(share=1.0))[0] == "d/worse"
+    assert order(request(), Pool([BIG, worse]), b=Outlook(price=2.0))[0] == "d/worse"
+
+
+def test_a_dear_target_is_still_used_before_nobody_is() -> None:
+    assert order(request(), Pool([BIG]), b=Outlook(price=99.0)) == ["b/big"]
+
+
+def test_what_has_no_room_comes_after_all_that_has_some() -> None:
+    assert order(request(), Pool([BIG, SMALL]), b=Outlook(full=True)) == ["a/small", "b/big"]
+
+
+def test_money_never_saves_a_free_request_of_the_same_quality() -> None:
+    paid = target("p/paid", quality=4, paid=True)
+    dearest = Outlook(price=price.price(4, 1.0))
+    assert order(request(), Pool([paid, BIG]), b=dearest) == ["b/big", "p/paid"]
 
 
 def test_a_speciality_puts_its_targets_first() -> None:

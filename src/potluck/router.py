@@ -6,11 +6,13 @@ is a score in units of quality tiers, so that each term can be argued about:
 
     quality tier
     + 1.0   the wished speciality is one of the target's
-    + 0.5   × free share of its tightest quota: plentiful is spent first
-    - 1.5   × how nearly gone that quota is, below a quarter: scarce is kept for requests that need it
+    - 1.0   × the shadow price of what it would take: scarce quota is kept for requests that need it (`price.py`)
+    + 0.25  × free share of its tightest quota: equals share the load, plentiful first
     - 1.0   × recent failure share
     - 0.25  × log2(1 + seconds to the first token), × 4 for `auto:fast`
-    - 0.75  if it is a paid target: overflow, not first choice
+    - PAID  if it is a paid target: dearer than any price, so money never saves a free request of that quality
+
+A target without room now comes after all that have some: it is tried only because a moment may free some.
 """
 
 from __future__ import annotations
@@ -21,19 +23,24 @@ from math import log2
 
 import msgspec
 
+from potluck import price
 from potluck.errors import ConfigError, UnknownModel, Unsupported
 from potluck.types import Plan, Request, Target
 
 SPECIALITIES = frozenset({"general", "code", "math", "vision", "multilingual", "reasoning"})
-SCARCE = 0.25  # below this free share, a quota is kept for those who need it
+PAID = 0.25 + price.WORTH * 5  # quality tiers: more than the dearest free target of the same quality pays
+FULL = 100.0  # tiers: behind everything that has room
 
 
 class Outlook(msgspec.Struct, frozen=True):
-    """What is known of one target at this moment. `share` is the free share of its tightest quota, 0..1."""
+    """What is known of one target at this moment. `share` is the free share of its tightest quota, 0..1; `price`
+    is in quality tiers, for a request like the one that is planned."""
 
     share: float = 1.0
     first_s: float = 0.0
     flakiness: float = 0.0
+    price: float = 0.0
+    full: bool = False
 
 
 class Wish(msgspec.Struct, frozen=True):
@@ -141,15 +148,15 @@ def unfit(target: Target, request: Request, wish: Wish) -> str:
 
 def score(target: Target, wish: Wish, now: Outlook) -> float:
     """How much this target suits the wish at this moment, in quality tiers."""
-    value = float(target.quality) + 0.5 * now.share - now.flakiness
-    if now.share < SCARCE:
-        value -= 1.5 * (1.0 - now.share / SCARCE)
+    value = target.quality - now.price + 0.25 * now.share - now.flakiness
+    if now.full:
+        value -= FULL
     if wish.speciality and wish.speciality in target.specialities:
         value += 1.0
     value -= (1.0 if wish.fast else 0.25) * log2(1.0 + now.first_s)
     if wish.fast:
         value -= 0.5 * target.quality  # a smaller model is usually the faster one until speed is observed
-    return value - 0.75 if target.paid else value
+    return value - PAID if target.paid else value
 
 
 def _why_none(request: Request, among: list[Target], reasons: Mapping[str, int]) -> str:

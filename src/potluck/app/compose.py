@@ -23,6 +23,7 @@ from potluck.dispatch import Dispatch
 from potluck.health import Health
 from potluck.pipeline import compose
 from potluck.quota.ledger import Ledger
+from potluck.quota.pace import Paces
 from potluck.quota.sqlite import SqliteStore
 from potluck.router import AUTO, Pool, Profile, Wish
 from potluck.server.chat import Chat
@@ -108,6 +109,7 @@ class Gateway:
         self.clock, self.health, self.meters = SystemClock(), Health(), Meters()
         self.database = database(settings)
         self.ledger = open_ledger(settings, worker=self.worker)
+        self.paces = Paces(self.clock, worker=self.worker)
         self.keyring = Keyring(self.database, open_without_keys=True)
         self.recorder = Recorder(self.database, record_prompts=settings.record_prompts)
         self.upstream = Upstream()
@@ -121,7 +123,12 @@ class Gateway:
         settings = self.settings
         patience = _patience(settings)
         dispatch = Dispatch(
-            lambda: self.pool, self.ledger, Sender(self.upstream, patience), self.health, self.clock
+            lambda: self.pool,
+            self.ledger,
+            Sender(self.upstream, patience),
+            self.health,
+            self.clock,
+            self.paces,
         )
         chat = Chat(
             compose((), dispatch),

@@ -159,6 +159,11 @@ class Ledger:
                 share, scarcest, units = part, counter.rule.quota, available // counter.rule.scale
         return Room(0.0 if opens else min(1.0, share), opens, scarcest, units)
 
+    def lane(self, target: Target) -> Lane:
+        """A target's counters: for forecasts and prices, which only read them."""
+        lane = self._lanes.get(target.id)
+        return lane if lane is not None and lane.target is target else self._open(target)
+
     def cool(self, target: Target, until: float, reason: str) -> None:
         """Close one target until `until` for every worker, across restarts. A moment that has passed reopens
         it.
