@@ -1,7 +1,8 @@
 """Every quota's pace as this worker sees it, and what it makes each target cost: a memory, read by plan.
 
-Rules: a quota is looked at when somebody asks, at most every LOOK seconds, so an idle gateway does nothing and
-a simulated clock works as well as a real one. Nothing here awaits or does I/O.
+Rules: a quota is looked at when somebody asks, at most SHARP times in its window, so an idle gateway does nothing
+and a simulated clock works as well as a real one. A quota nobody touched has no price and costs one comparison.
+Nothing here awaits or does I/O.
 """
 
 from __future__ import annotations
@@ -9,14 +10,15 @@ from __future__ import annotations
 import msgspec
 
 from potluck import price
-from potluck.quota import forecast
+from potluck.quota import forecast, windows
 from potluck.quota.counter import Counter
 from potluck.quota.forecast import Forecast, Pace, Profile
 from potluck.quota.lane import Lane
 from potluck.quota.state import settled
 from potluck.types import Clock
 
-LOOK = 2.0  # seconds a forecast is believed while little was spent
+SHARP = 200  # a forecast is believed for this part of its window while little was spent,
+LOOK = 60.0  # and for so many seconds at most
 MOVED = 0.02  # of the limit: more spent than this, and it is made again
 LEARN = 0.05  # weight of the newest request in the size of a typical one
 
@@ -27,7 +29,7 @@ class Prospect(msgspec.Struct):
     pace: Pace
     typical: float
     forecast: Forecast
-    at: float = 0.0
+    until: float = 0.0  # when to look again
     left: float = 0.0
 
 
@@ -43,8 +45,12 @@ class Paces:
         """What a request of this size pays at this target, in quality tiers: see `price.py`."""
         now, highest = self._now(), 0.0
         for counter in lane.ones:
+            if counter.remaining + counter.free >= counter.allowed:
+                continue
             highest = max(highest, self._of(counter, 1.0, now).forecast.risk)
         for counter, a, b in lane.sized:
+            if counter.remaining + counter.free >= counter.allowed:
+                continue
             need = a * tokens_in + b * tokens_out
             found = self._of(counter, need, now)
             if found.forecast.risk:
@@ -59,7 +65,7 @@ class Paces:
     def _of(self, counter: Counter, need: float, now: float) -> Prospect:
         known = self._known.get(counter.id)
         left = counter.remaining + counter.free
-        if known is not None and now - known.at < LOOK and abs(known.left - left) <= MOVED * counter.allowed:
+        if known is not None and now < known.until and abs(known.left - left) <= MOVED * counter.allowed:
             return known
         available = counter.available(now, self._worker)
         used = (
@@ -69,6 +75,7 @@ class Paces:
         pace = forecast.look(known.pace if known else Pace(), state, rule, used, self.profile, now)
         typical = (known.typical if known else 0.0) or need or float(rule.scale)
         made = forecast.forecast(pace, state, rule, available, self.profile, now, typical)
-        known = Prospect(pace, typical, made, now, counter.remaining + counter.free)
+        until = now + min(LOOK, windows.length(rule.window) / SHARP)
+        known = Prospect(pace, typical, made, until, counter.remaining + counter.free)
         self._known[counter.id] = known
         return known
