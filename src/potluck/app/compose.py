@@ -16,6 +16,7 @@ from importlib.resources import files
 import msgspec
 
 from potluck import catalog
+from potluck.app.remote import RemoteModels
 from potluck.app.views import Views
 from potluck.config import Settings
 from potluck.delivery import Patience, Sender
@@ -68,8 +69,11 @@ class Inventory(msgspec.Struct, frozen=True):
     targets: tuple[Target, ...]
 
 
-def inventory(settings: Settings, environ: Mapping[str, str]) -> Inventory:
-    """Raises ConfigError for a broken provider file, naming file and line."""
+def inventory(settings: Settings, environ: Mapping[str, str], *, listed: bool = True) -> Inventory:
+    """Raises ConfigError for a broken provider file, naming file and line.
+
+    `listed`: with the models that remote hosts listed when a gateway last ran here.
+    """
     providers = catalog.load(catalog.SHIPPED, *settings.provider_directories)
     found = catalog.targets(
         providers,
@@ -81,6 +85,8 @@ def inventory(settings: Settings, environ: Mapping[str, str]) -> Inventory:
     return Inventory(providers, tuple(found))
 
 
+    if listed:
+        found += RemoteModels(settings, providers, environ, SystemClock()).targets
 def database(settings: Settings) -> Database:
     """The store of records and client keys, its tables up to date."""
     store = Database.at(settings.home / "potluck.sqlite")
@@ -104,12 +110,13 @@ class Gateway:
         extra: tuple[Target, ...] = (),
     ) -> None:
         self.settings, self.worker = settings, worker or worker_name(0)
-        self.inventory = inventory(settings, environ)
-        self.pool = Pool((*self.inventory.targets, *extra), profiles(settings))
+        self.inventory = inventory(settings, environ, listed=False)
         self.clock, self.health, self.meters = SystemClock(), Health(), Meters()
         self.database = database(settings)
         self.ledger = open_ledger(settings, worker=self.worker)
         self.paces = Paces(self.clock, worker=self.worker)
+        self.remote = RemoteModels(settings, self.inventory.providers, environ, self.clock)
+        self.use(extra)
         self.keyring = Keyring(self.database, open_without_keys=True)
         self.recorder = Recorder(self.database, record_prompts=settings.record_prompts)
         self.upstream = Upstream()
@@ -124,6 +131,7 @@ class Gateway:
         patience = _patience(settings)
         dispatch = Dispatch(
             lambda: self.pool,
+        self._listing: asyncio.Task[None] | None = None
             self.ledger,
             Sender(self.upstream, patience),
             self.health,
@@ -153,7 +161,8 @@ class Gateway:
 
     def use(self, targets: tuple[Target, ...]) -> None:
         """Replaces the targets that come and go: the local model and the servers found on loopback."""
-        self.pool = Pool((*self.inventory.targets, *targets), profiles(self.settings))
+        self._near = targets
+        self.pool = Pool((*self.inventory.targets, *self.remote.targets, *targets), profiles(self.settings))
 
     def start(self) -> None:
         self._timer = asyncio.get_running_loop().call_later(TICK, self._tick)
@@ -165,6 +174,7 @@ class Gateway:
             if self._ticks % SLOW_TICKS == 0:
                 self.keyring.refresh()
                 self.views.publish()
+        self._listing = asyncio.create_task(self.remote.run(self.upstream, lambda: self.use(self._near)))
         except Exception:  # the store may be locked or gone for a while; serving goes on from the leases
             _log.exception("the stores could not be updated; trying again")
         self._timer = asyncio.get_running_loop().call_later(TICK, self._tick)
@@ -182,6 +192,9 @@ class Gateway:
 
 def _door_limits(settings: Settings) -> DoorLimits:
     return DoorLimits(
+        if self._listing is not None:
+            self._listing.cancel()
+            await asyncio.gather(self._listing, return_exceptions=True)
         head_bytes=settings.max_header_bytes,
         body_bytes=settings.max_body_bytes,
         connections=settings.max_connections,

@@ -6,10 +6,12 @@ unknown is read in the way that can only waste, never over-run.
 
 from __future__ import annotations
 
-from potluck.catalog.discover import canonical, discovered, local_targets, quality_of
+from potluck.catalog.discover import canonical, discovered, door, hosted, local_targets, quality_of
+from potluck.catalog.listing import Listed, listed
 from potluck.catalog.load import SHIPPED, load
 from potluck.catalog.schema import Limit, Model, Provider, Source
 from potluck.catalog.targets import (
+    AS_IT_IS,
     Choice,
     behaviour_of,
     facts_age,
@@ -21,17 +23,22 @@ from potluck.catalog.targets import (
 from potluck.catalog.windows import window_of
 
 __all__ = [
+    "AS_IT_IS",
     "SHIPPED",
     "Choice",
     "Limit",
+    "Listed",
     "Model",
     "Provider",
     "Source",
     "behaviour_of",
     "canonical",
     "discovered",
+    "door",
     "facts_age",
+    "hosted",
     "key_of",
+    "listed",
     "load",
     "local_targets",
     "quality_of",

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
+from potluck.catalog.listing import Listed
 from potluck.catalog.schema import Model, Provider, Speciality
 from potluck.catalog.targets import AS_IT_IS, Access, Choice
 from potluck.types import Target
@@ -43,7 +44,50 @@ def discovered(
 local_targets = discovered
 
 
-local_targets = discovered
+def hosted(
+    provider: Provider,
+    rows: Iterable[Listed],
+    environ: Mapping[str, str],
+    *,
+    never_bill: bool = True,
+    anonymous: bool = False,
+    choice: Choice = AS_IT_IS,
+) -> list[Target]:
+    """Targets for the rows of a remote host's own list that this user may use; those its file lists are known.
+
+    A row is paid unless the host gives it away (`listing.Listed.free`, or an id its file calls free). Of a
+    host where every call is paid, a price of zero is a price nobody told.
+    """
+    access = Access(provider, environ, choice, never_bill, anonymous, discovered=True)
+    known = {model.id for model in provider.model}
+    found = []
+    for row in rows:
+        if row.id in known or row.kind == "other":
+            continue
+        gift = provider.category != "paid" and (row.free or _called_free(provider, row.id))
+        model = msgspec.structs.replace(_guess(row.id, row.context), free=gift)
+        if row.kind == "embeddings" and model.kind == "chat":
+            model = msgspec.structs.replace(model, kind="embeddings", specialities=("embedding",))
+        if access.offers(model):
+            found.append(access.target(model))
+    return found
+
+
+def door(
+    provider: Provider,
+    environ: Mapping[str, str],
+    *,
+    never_bill: bool = True,
+    anonymous: bool = False,
+    choice: Choice = AS_IT_IS,
+) -> Target:
+    """Where a host is asked for its models: a target without a model, with address, key and headers."""
+    access = Access(provider, environ, choice, never_bill, anonymous, discovered=True)
+    return access.target(Model(id="", source="discovered"))
+
+
+def _called_free(provider: Provider, id: str) -> bool:
+    return bool(provider.free_ids) and id.endswith(provider.free_ids)
 
 
 def _guess(id: str, context: int) -> Model:

@@ -111,7 +111,8 @@ class Model(_Table, frozen=True, kw_only=True):
 
     `quality` is ours, 1..5, by total parameters: up to 4B 1, 15B 2, 40B 3, 130B 4, above 5; where the vendor
     keeps the size secret, by its own ladder: flagship 5, mid 4, small 3, smallest 2; 3 if unknown.
-    `excluded` says why it is never a target. Kind "other" (speech, safety filters, routers) is not served.
+    `free`: costs nothing although its provider charges. `excluded` says why it is never a target. Kind "other"
+    (speech, safety filters, routers) is not served.
     """
 
     id: str
@@ -127,6 +128,7 @@ class Model(_Table, frozen=True, kw_only=True):
     quality: int = 0
     tools: bool = True
     paid: bool = False
+    free: bool = False
     needs_key: bool = False
     excluded: str = ""
     neurons: Pair | None = None
@@ -175,8 +177,8 @@ class Provider(_Table, frozen=True, kw_only=True):
     `category` "dedicated" is the user's own host: paid by the hour, so a call costs nothing more.
     `card`, `phone`, `trains_on_data` are absent where nobody knows. `unusable` says why it can never serve us
     (tombstones use `tombstone`). `bills_past_quota`, `bills_with_key`: money would flow: `never_bill` refuses
-    `discover`: its models are asked for at run time instead of listed. `extends`: a user's file that changes
-    the shipped one instead of replacing it.
+    `discover`: its models are asked for at run time instead of listed; `free_ids` are endings of ids that it
+    calls free. `extends`: a user's file that changes the shipped one instead of replacing it.
     """
 
     id: str
@@ -199,6 +201,7 @@ class Provider(_Table, frozen=True, kw_only=True):
     tombstone: str = ""
     unusable: str = ""
     discover: bool = False
+    free_ids: tuple[str, ...] = ()
     bills_past_quota: bool = False
     bills_with_key: bool = False
     failed_requests_count: bool | None = None

@@ -166,7 +166,11 @@ class Access:
     def offers(self, model: Model) -> bool:
         if model.kind == "other" or model.excluded or (model.needs_key and not self._key):
             return False
-        return not (self._never_bill and (model.paid or self._paid))
+        return not (self._never_bill and self.charges(model))
+
+    def charges(self, model: Model) -> bool:
+        """Whether a call costs money."""
+        return model.paid or (self._paid and not model.free)
 
     def target(self, model: Model) -> Target:
         provider, kind = self.provider, "embeddings" if model.kind == "embeddings" else "chat"
@@ -190,7 +194,7 @@ class Access:
             tools=model.tools,
             trains_on_data=provider.trains_on_data,
             local=provider.local,
-            paid=model.paid or self._paid,
+            paid=self.charges(model),
             neurons_in=neurons.input if neurons else 0.0,
             neurons_out=neurons.output if neurons else 0.0,
             price_in=price.input if price else 0.0,
