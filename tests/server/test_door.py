@@ -182,3 +182,35 @@ async def test_a_web_page_cannot_reach_the_gateway_through_a_browser(
     assert answer.status_code == 403
     error_of(answer)
     assert home.received("groq") == 0
+
+
+async def test_pipelined_requests_are_answered_in_order(home: House) -> None:
+    first = head(len(CHAT), "Content-Type: application/json") + CHAT
+    last = b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    answer = await raw(home, first + last)
+    assert answer.count(b"HTTP/1.1 ") == 2
+    assert answer.endswith(b'{"status":"ok"}')
+    assert answer.index(b'"code":"model_not_found"') < answer.index(b'{"status":"ok"}')
+
+
+async def test_a_client_that_pipelines_and_leaves_stops_the_request_that_runs(home: House) -> None:
+    home.world.provider("groq").fault("stall")
+    body = json.dumps({"model": "groq/openai/gpt-oss-120b", "messages": HELLO, "stream": True}).encode()
+    reader, writer = await asyncio.open_connection("127.0.0.1", home.port)
+    writer.write(head(len(body)) + body + b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    async with asyncio.timeout(10):
+        assert b" 200 " in await reader.readline()
+        writer.close()
+        while home.gateway.meters.open:
+            await asyncio.sleep(0)
+
+
+async def test_an_idle_connection_outlives_the_deadline_for_a_head(home: House) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", home.port)
+    for _ in range(2):
+        writer.write(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        async with asyncio.timeout(10):
+            answer = await reader.readuntil(b'{"status":"ok"}')
+        assert answer.startswith(b"HTTP/1.1 200")
+        await raw(home, b"")  # another connection that says nothing: its deadline passes meanwhile
+    writer.close()
