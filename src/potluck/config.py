@@ -43,6 +43,37 @@ class Timeouts(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     client_body: Seconds = 30.0
 
 
+class Waiting(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Requests that would rather wait for room than fail. Seconds, and how many in all workers together."""
+
+    max_wait: Annotated[float, msgspec.Meta(ge=0)] = 0.0  # of a request that says nothing of it
+    longest: Seconds = 300.0  # the most that a request may ask for
+    max_waiting: Positive = 512
+    max_waiting_per_client: Positive = 128
+    keep_alive: Seconds = 10.0  # between two comments to a streaming client that waits
+
+
+class Pacing(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How one free account is used, so that it looks like a person's use. Not a provider's numbers: our manners."""
+
+    enabled: bool = True
+    gap: Annotated[float, msgspec.Meta(ge=0)] = 0.25  # seconds between two requests, in the long run
+    burst: Positive = 8  # at once, after a pause
+    concurrent: Natural = 8  # in flight; 0 = no cap
+    per_host: Annotated[float, msgspec.Meta(ge=0)] = 10.0  # requests a second to one host; 0 = no cap
+    max_delay: Annotated[float, msgspec.Meta(ge=0)] = 2.0  # seconds every request waits rather than fail
+
+
+class ProviderPacing(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """`[providers.<id>.pacing]`: what differs for one provider. Written down, it binds any address, loopback too."""
+
+    enabled: bool = True
+    gap: Annotated[float, msgspec.Meta(ge=0)] | None = None
+    burst: Positive | None = None
+    concurrent: Natural | None = None
+    per_host: Annotated[float, msgspec.Meta(ge=0)] | None = None
+
+
 class Local(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The embedded model, and other model servers on this machine."""
 
@@ -61,6 +92,7 @@ class Provider(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     key_env: str = ""
     plan: str = ""  # a plan named in the catalog: it changes the limits that bind
     signed_up: date | None = None  # for quotas that come back monthly from the day of sign-up
+    pacing: ProviderPacing | None = None
 
     @property
     def signup(self) -> float:
@@ -76,6 +108,8 @@ class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     model: str = "auto"
     private: bool = False  # never leaves this machine
     min_quality: Annotated[int, msgspec.Meta(ge=0, le=5)] = 0
+    max_wait: Annotated[float, msgspec.Meta(ge=0)] | None = None  # seconds; none = as [waiting] says
+    priority: Literal["high", "normal", "low"] = "normal"
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -98,6 +132,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     max_connections: Positive = 4096
     max_connections_per_client: Positive = 512
     timeouts: Timeouts = Timeouts()
+    waiting: Waiting = Waiting()
+    pacing: Pacing = Pacing()
     local: Local = Local()
     providers: dict[str, Provider] = {}
     profiles: dict[str, Profile] = {}

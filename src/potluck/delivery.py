@@ -15,7 +15,8 @@ import msgspec
 from potluck.dialects import DIALECTS, Dialect, StreamReader
 from potluck.errors import Interrupted, TargetFailed, Unavailable
 from potluck.health import Health
-from potluck.quota.ledger import Hold, Ledger
+from potluck.pacing import Ending
+from potluck.quota.ledger import Ledger
 from potluck.types import Attempt, Chunk, Clock, Reply, Request, Target, Usage
 from potluck.upstream import Call, Exchange, Origin, Timeouts, Upstream, header_lines
 
@@ -57,7 +58,7 @@ class Delivery:
         self,
         request: Request,
         target: Target,
-        hold: Hold,
+        hold: Ending,
         attempt: Attempt,
         ledger: Ledger,
         health: Health,

@@ -27,13 +27,16 @@ from potluck.errors import (
     Unavailable,
 )
 from potluck.health import Health
-from potluck.quota.ledger import Full, Hold, Ledger
+from potluck.pacing import UNPACED, Ending, Pacing
+from potluck.quota.ledger import Full, Ledger
 from potluck.quota.pace import Paces
 from potluck.router import Outlook, Pool
-from potluck.types import Attempt, Clock, Plan, Reply, Request, Target, Usage
+from potluck.types import UNSENT, Attempt, Clock, Plan, Reply, Request, Target, Usage
+from potluck.waiting import Queue
 
 PLAN_LIFE = 0.1  # seconds a plan is reused for requests of the same shape: scoring every target is not free
 PLANS_KEPT = 512
+PACED = "a short pause, so that this account is not hammered; see [pacing]"
 SICK = (Unavailable, TimedOut, Malformed)  # failures that count against the target's health
 
 
@@ -65,10 +68,13 @@ class Dispatch:
         health: Health,
         clock: Clock,
         paces: Paces | None = None,
+        queue: Queue | None = None,
+        pacing: Pacing = UNPACED,
     ) -> None:
         self._pool, self._ledger, self._sender = pool, ledger, sender
         self._paces = paces or Paces(clock, worker=ledger.worker)
         self._health, self._clock = health, clock
+        self._queue, self._pacing = queue or Queue(clock, ledger.watch), pacing
         self._plans: dict[object, tuple[float, Pool, Plan]] = {}
 
     async def __call__(self, request: Request) -> Reply:
@@ -76,6 +82,8 @@ class Dispatch:
 
         Raises UnknownModel, Unsupported, Invalid (the request is at fault), DeadlinePassed, or Exhausted.
         """
+        if self._queue.busy and request.admitted is None:
+            return await self._queue.join(request, self)
         progress = Progress()
         for target in self._plan(request).targets:
             if _sent(request) >= request.budget:
@@ -90,7 +98,10 @@ class Dispatch:
             reply = await self._try(request, target, hold, progress)
             if reply is not None:
                 return reply
-        raise self._nothing_left(request, progress)
+        error = self._nothing_left(request, progress)
+        if request.admitted is None and isinstance(error, Exhausted):
+            return await self._queue.wait(request, error, self)
+        raise error
 
     def _plan(self, request: Request) -> Plan:
         pool, now = self._pool(), self._clock.monotonic()
@@ -112,9 +123,14 @@ class Dispatch:
             price = self._paces.price(self._ledger.lane(target), request.tokens_in, request.tokens_out)
         return Outlook(room.share, pulse.first_s, pulse.flakiness, price, full)
 
-    def _hold(self, request: Request, target: Target, progress: Progress) -> Hold | None:
+    def _hold(self, request: Request, target: Target, progress: Progress) -> Ending | None:
         """A hold on every quota of the target, or None with the reason in the trace."""
         now = self._clock.monotonic()
+        account = self._pacing.of(target)
+        if account is not None and (opens := account.opens(now)) > now:
+            progress.opens = min(progress.opens, self._clock.now() + opens - now)
+            request.trace.attempts.append(Attempt(target.id, "paced", PACED, started=now))
+            return None
         if not self._health.admits(target.id, now):
             progress.only_quota = False
             wait = self._health.opens_at(target.id) - now
@@ -124,14 +140,17 @@ class Dispatch:
             )
             return None
         try:
-            return self._ledger.reserve(target, request.tokens_in, _output(request, target))
+            hold = self._ledger.reserve(target, request.tokens_in, _output(request, target))
         except Full as full:
             self._health.released(target.id)
             progress.opens = min(progress.opens, full.retry_at)
             request.trace.attempts.append(Attempt(target.id, "full", str(full), started=now))
             return None
+        if request.admitted is not None:
+            request.admitted()
+        return hold if account is None else account.take(hold, now)
 
-    async def _try(self, request: Request, target: Target, hold: Hold, progress: Progress) -> Reply | None:
+    async def _try(self, request: Request, target: Target, hold: Ending, progress: Progress) -> Reply | None:
         attempt = Attempt(target.id, started=self._clock.monotonic())
         request.trace.attempts.append(attempt)
         delivery = Delivery(request, target, hold, attempt, self._ledger, self._health, self._clock)
@@ -211,7 +230,7 @@ def _pointless(target: Target, request: Request, progress: Progress) -> bool:
 
 
 def _sent(request: Request) -> int:
-    return sum(attempt.outcome not in ("full", "resting") for attempt in request.trace.attempts)
+    return sum(attempt.outcome not in UNSENT for attempt in request.trace.attempts)
 
 
 def _explain(request: Request, wait: float | None) -> str:

@@ -28,7 +28,7 @@ async def test_a_key_is_made_listed_and_revoked(terminal: Terminal) -> None:
 async def test_all_limits_reach_the_store(terminal: Terminal) -> None:
     counted = ("requests-per-day", "tokens-per-minute", "tokens-per-day", "concurrency")
     words = [f"--{name}={number}" for number, name in enumerate(counted, 2)]
-    words += ["--admin", "--models", "auto*, llama-*", "--json"]
+    words += ["--admin", "--models", "auto*, llama-*", "--priority", "low", "--json"]
     made = (await terminal.run("keys", "create", "me", *words)).json()
     assert made["limits"] == {
         "requests_per_minute": 0,
@@ -39,6 +39,7 @@ async def test_all_limits_reach_the_store(terminal: Terminal) -> None:
         "usd_per_day": 0,
         "models": ["auto*", "llama-*"],
         "admin": True,
+        "priority": "low",
     }
     [listed] = (await terminal.run("keys", "list", "--json")).json()
     assert listed == {key: value for key, value in made.items() if key != "key"}

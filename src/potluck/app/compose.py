@@ -16,6 +16,7 @@ from importlib.resources import files
 import msgspec
 
 from potluck import catalog
+from potluck.app.pacing import pacing
 from potluck.app.remote import RemoteModels
 from potluck.app.views import Views
 from potluck.config import Settings
@@ -33,6 +34,7 @@ from potluck.server.limits import ClientLimiter
 from potluck.server.meters import Meters
 from potluck.server.protocol import Door, DoorLimits
 from potluck.server.web import Web
+from potluck.server.willing import Willing, Wishes
 from potluck.store import migrate
 from potluck.store.database import Database
 from potluck.store.keyring import Keyring
@@ -40,6 +42,7 @@ from potluck.store.records import Recorder
 from potluck.surfaces import openai
 from potluck.types import Target
 from potluck.upstream import Upstream
+from potluck.waiting import Bounds, Queue
 
 TICK = 0.25  # seconds between flushes of the ledger
 SLOW_TICKS = 4  # every so many ticks: client keys and counters
@@ -82,11 +85,11 @@ def inventory(settings: Settings, environ: Mapping[str, str], *, listed: bool = 
         anonymous=settings.anonymous_providers,
         choices=settings.providers,
     )
+    if listed:
+        found += RemoteModels(settings, providers, environ, SystemClock()).targets
     return Inventory(providers, tuple(found))
 
 
-    if listed:
-        found += RemoteModels(settings, providers, environ, SystemClock()).targets
 def database(settings: Settings) -> Database:
     """The store of records and client keys, its tables up to date."""
     store = Database.at(settings.home / "potluck.sqlite")
@@ -112,11 +115,14 @@ class Gateway:
         self.settings, self.worker = settings, worker or worker_name(0)
         self.inventory = inventory(settings, environ, listed=False)
         self.clock, self.health, self.meters = SystemClock(), Health(), Meters()
+        self.remote = RemoteModels(settings, self.inventory.providers, environ, self.clock)
+        self.use(extra)
         self.database = database(settings)
         self.ledger = open_ledger(settings, worker=self.worker)
         self.paces = Paces(self.clock, worker=self.worker)
-        self.remote = RemoteModels(settings, self.inventory.providers, environ, self.clock)
-        self.use(extra)
+        self.queue = Queue(self.clock, self.ledger.watch, _bounds(settings))
+        self.pacing = pacing(settings, self.inventory.providers)
+        self.meters.waiting = self.queue.__len__
         self.keyring = Keyring(self.database, open_without_keys=True)
         self.recorder = Recorder(self.database, record_prompts=settings.record_prompts)
         self.upstream = Upstream()
@@ -125,18 +131,20 @@ class Gateway:
         self.asgi = self._web()
         self._ticks = 0
         self._timer: asyncio.TimerHandle | None = None
+        self._listing: asyncio.Task[None] | None = None
 
     def _web(self) -> Web:
         settings = self.settings
         patience = _patience(settings)
         dispatch = Dispatch(
             lambda: self.pool,
-        self._listing: asyncio.Task[None] | None = None
             self.ledger,
             Sender(self.upstream, patience),
             self.health,
             self.clock,
             self.paces,
+            self.queue,
+            self.pacing,
         )
         chat = Chat(
             compose((), dispatch),
@@ -144,6 +152,7 @@ class Gateway:
             self.recorder,
             self.meters,
             self.clock,
+            _willing(settings),
             record_prompts=settings.record_prompts,
             total_seconds=patience.total,
         )
@@ -165,6 +174,7 @@ class Gateway:
         self.pool = Pool((*self.inventory.targets, *self.remote.targets, *targets), profiles(self.settings))
 
     def start(self) -> None:
+        self._listing = asyncio.create_task(self.remote.run(self.upstream, lambda: self.use(self._near)))
         self._timer = asyncio.get_running_loop().call_later(TICK, self._tick)
 
     def _tick(self) -> None:
@@ -174,7 +184,6 @@ class Gateway:
             if self._ticks % SLOW_TICKS == 0:
                 self.keyring.refresh()
                 self.views.publish()
-        self._listing = asyncio.create_task(self.remote.run(self.upstream, lambda: self.use(self._near)))
         except Exception:  # the store may be locked or gone for a while; serving goes on from the leases
             _log.exception("the stores could not be updated; trying again")
         self._timer = asyncio.get_running_loop().call_later(TICK, self._tick)
@@ -183,6 +192,9 @@ class Gateway:
         """Gives back what was leased and writes down what is not yet written."""
         if self._timer is not None:
             self._timer.cancel()
+        if self._listing is not None:
+            self._listing.cancel()
+            await asyncio.gather(self._listing, return_exceptions=True)
         await self.upstream.close()
         self.ledger.close()
         await asyncio.to_thread(self.recorder.close)
@@ -192,9 +204,6 @@ class Gateway:
 
 def _door_limits(settings: Settings) -> DoorLimits:
     return DoorLimits(
-        if self._listing is not None:
-            self._listing.cancel()
-            await asyncio.gather(self._listing, return_exceptions=True)
         head_bytes=settings.max_header_bytes,
         body_bytes=settings.max_body_bytes,
         connections=settings.max_connections,
@@ -202,6 +211,22 @@ def _door_limits(settings: Settings) -> DoorLimits:
         head_seconds=settings.timeouts.client_header,
         body_seconds=settings.timeouts.client_body,
     )
+
+
+def _bounds(settings: Settings) -> Bounds:
+    """One worker's part of the places: workers do not know of each other's queues."""
+    waiting, workers = settings.waiting, settings.workers
+    return Bounds(
+        max(1, waiting.max_waiting // workers),
+        max(1, waiting.max_waiting_per_client // workers),
+        settings.pacing.max_delay,
+    )
+
+
+def _willing(settings: Settings) -> Willing:
+    waiting = settings.waiting
+    wishes = {name: Wishes(profile.max_wait, profile.priority) for name, profile in settings.profiles.items()}
+    return Willing(waiting.max_wait, waiting.longest, waiting.keep_alive, wishes)
 
 
 def _patience(settings: Settings) -> Patience:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -29,6 +30,14 @@ _LABELS = (
     ("tokens_per_day", "tokens/day"),
     ("concurrency", "at once"),
 )
+
+
+class Priority(StrEnum):
+    high = "high"
+    normal = "normal"
+    low = "low"
+
+
 MICRO = 1_000_000  # micro-USD in a dollar
 
 
@@ -50,6 +59,9 @@ def create(
     models: Annotated[
         str, typer.Option(metavar="GLOBS", help='Only these models: "auto*,llama-*". Empty = all.')
     ] = "",
+    priority: Annotated[
+        Priority, typer.Option(help="The highest it may ask for when requests wait for room.")
+    ] = Priority.normal,
     admin: Annotated[
         bool, typer.Option("--admin", help="May read quotas, targets, requests, metrics.")
     ] = False,
@@ -68,6 +80,7 @@ def create(
         usd_per_day=round(usd_per_day * MICRO),
         models=tuple(filter(None, (glob.strip() for glob in models.split(",")))),
         admin=admin,
+        priority=priority.value,
     )
     with _connection(config) as connection:
         key, text = store.create(connection, name, limits, now=time.time())
@@ -152,6 +165,8 @@ def said(limits: Limits) -> str:
         parts.append(f"{amount(limits.usd_per_day, 'credits')}/day")
     if limits.models:
         parts.append("only " + escape(", ".join(limits.models)))
+    if limits.priority != "normal":
+        parts.append(f"{limits.priority} priority")
     if limits.admin:
         parts.append("[bold]admin[/]")
     return ", ".join(parts) or "no limits"

@@ -41,6 +41,8 @@ class Hold:
         for counter, need in zip(lane.counters, lane.needs(self._tokens_in, self._tokens_out), strict=True):
             counter.held -= need
             counter.free += need
+        if lane.freed is not None:
+            lane.freed(lane.target.provider)
 
     def _close(self, lane: Lane, tokens_in: int, tokens_out: int) -> None:
         self._lane = None
@@ -60,3 +62,5 @@ class Hold:
         for counter in lane.gates:
             counter.held -= 1
             counter.free += 1
+        if lane.freed is not None:
+            lane.freed(lane.target.provider)

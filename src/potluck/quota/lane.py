@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -44,7 +44,7 @@ class Lane:
     (`units` is both), `sized` cost `a` per input token plus `b` per output token."""
 
     __slots__ = (
-        "closed", "counters", "fits", "gates", "headers", "id", "key_id", "ones", "sized", "strikes",
+        "closed", "counters", "fits", "freed", "gates", "headers", "id", "key_id", "ones", "sized", "strikes",
         "target", "units", "why",
     )  # fmt: skip
 
@@ -62,6 +62,7 @@ class Lane:
         self.closed, self.why = 0.0, ""
         self.fits: float = math.inf  # requests of this many tokens were refused as too large
         self.strikes = 0  # refusals since the last success
+        self.freed: Callable[[str], None] | None = None  # see Ledger.watch
 
     def look(self, own: State, key: State, now: float) -> None:
         later = own if own.closed >= key.closed else key

@@ -44,6 +44,7 @@ class Ledger:
         self._counters: dict[str, Counter] = {}
         self._notes: dict[str, Note] = {}  # closures a remote store has not been told yet
         self._version = -1
+        self._freed: Callable[[str], None] | None = None
 
     def time(self) -> float:
         """Epoch seconds that never run back: an NTP step must not reopen a window.
@@ -215,6 +216,12 @@ class Ledger:
                 seen[counter.id] = counter
         return [counter.describe(now, self.worker) for counter in seen.values()]
 
+    def watch(self, freed: Callable[[str], None] | None) -> None:
+        """Tell `freed` the provider of every hold that ends from now on, or nobody: somebody waits for room."""
+        self._freed = freed
+        for lane in self._lanes.values():
+            lane.freed = freed
+
     def flush(self) -> None:
         """Tell the store what was spent, renew what is in use, return what is not, hear what others did."""
         version = self._store.version()
@@ -285,6 +292,7 @@ class Ledger:
                 fresh.append(counter)
             counters.append(counter)
         lane = self._lanes[target.id] = Lane(target, counters)
+        lane.freed = self._freed
         if not self._store.remote:
             self._reread([lane], fresh)
         return lane

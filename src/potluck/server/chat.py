@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from potluck import errors
 from potluck.pipeline import Handler
 from potluck.server.answer import JSON
-from potluck.server.limits import ClientLimiter, check_model
+from potluck.server.keepalive import KeepAlive, comments
+from potluck.server.limits import ClientLimiter, Pass, check_model
 from potluck.server.meters import Meters
+from potluck.server.willing import Willing
 from potluck.store.keys import ClientKey
 from potluck.store.records import Record, Recorder
 from potluck.surfaces import openai
@@ -24,9 +26,9 @@ from potluck.types import Chunk, Clock, Reply, Request, Trace, Usage
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Extra = tuple[tuple[bytes, bytes], ...]
+Sent = Mapping[bytes, bytes]
 
-_EVENTS = (b"content-type", b"text/event-stream; charset=utf-8")
-_NO_STORE = (b"cache-control", b"no-store")
+_OPENING = ((b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-store"))
 _PARSE = {"chat": openai.parse_chat, "embeddings": openai.parse_embeddings}
 
 
@@ -44,18 +46,21 @@ class Chat:
         recorder: Recorder,
         meters: Meters,
         clock: Clock,
+        willing: Willing | None = None,
         *,
         record_prompts: bool = False,
         total_seconds: float = 600.0,
     ) -> None:
         self._handler, self._limiter, self._recorder = handler, limiter, recorder
-        self._meters, self._clock = meters, clock
+        self._meters, self._clock, self._willing = meters, clock, willing or Willing()
         self._record_prompts, self._total = record_prompts, total_seconds
         self._prefix = os.urandom(4).hex()
         self._count = itertools.count(1)
 
-    async def serve(self, kind: str, key: ClientKey, receive: Receive, send: Send, extra: Extra) -> None:
-        """Raises PotluckError for the caller to render, as long as nothing was sent."""
+    async def serve(
+        self, kind: str, key: ClientKey, receive: Receive, send: Send, extra: Extra, sent: Sent
+    ) -> None:
+        """`sent`: the request's headers. Raises PotluckError for the caller to render, if nothing was sent."""
         self._limiter.refuse_early(key)
         try:
             body = await _body(receive)
@@ -66,30 +71,41 @@ class Chat:
         request = _PARSE[kind](body, trace=trace)
         check_model(key, request.model)
         request = request.replace(tenant=key.id, deadline=began + self._total)
+        request = self._willing.of(request, sent, key, began)
         ticket = self._limiter.admit(key, request.tokens_in, request.tokens_out)
         self._meters.open += 1
-        status, reply = 499, None
+        status, reply, early = 499, None, None
         try:
+            if request.stream and request.wait_until:
+                early = KeepAlive(send, [*_OPENING, *_headers(request, extra)], self._willing.keep_alive)
+                request = request.replace(on_wait=early.begin)
             reply = await self._handler(request)
-            if request.stream:
-                status = await self._stream(request, reply, send, extra)
-            else:
-                status = await self._whole(request, reply, send, extra)
+            send_it = self._stream if request.stream else self._whole
+            status = await send_it(request, reply, send, extra, early)
         except errors.PotluckError as error:
             status = error.status
-            raise
+            if early is None or not await early.failed(error):
+                raise
         finally:
+            if early is not None:
+                early.stop()
             if reply is not None:
                 reply.close()
-            self._meters.open -= 1
-            usage, cost = _sum(trace)
-            if trace.attempts:
-                ticket.done(usage, cost)
-            else:
-                ticket.release()
-            self._write(request, status, began, at, usage, cost)
+            self._done(request, ticket, status, began, at)
 
-    async def _whole(self, request: Request, reply: Reply, send: Send, extra: Extra) -> int:
+    def _done(self, request: Request, ticket: Pass, status: int, began: float, at: float) -> None:
+        """Whatever became of it: count it, charge it, write it down."""
+        self._meters.open -= 1
+        usage, cost = _sum(request.trace)
+        if request.trace.attempts:
+            ticket.done(usage, cost)
+        else:
+            ticket.release()
+        self._write(request, status, began, at, usage, cost)
+
+    async def _whole(
+        self, request: Request, reply: Reply, send: Send, extra: Extra, early: KeepAlive | None
+    ) -> int:
         whole = reply.whole
         if whole is not None and whole.dialect == "openai":
             body = whole.raw
@@ -105,9 +121,15 @@ class Chat:
         await send({"type": "http.response.body", "body": body})
         return 200
 
-    async def _stream(self, request: Request, reply: Reply, send: Send, extra: Extra) -> int:
-        head = [_EVENTS, _NO_STORE, *_headers(request, extra)]
-        await send({"type": "http.response.start", "status": 200, "headers": head})
+    async def _stream(
+        self, request: Request, reply: Reply, send: Send, extra: Extra, early: KeepAlive | None
+    ) -> int:
+        headers = _headers(request, extra)
+        if early is None or not await early.sent_already():
+            head = [*_OPENING, *headers]
+            await send({"type": "http.response.start", "status": 200, "headers": head})
+        else:  # the head went out before anything was known: what it could not say is a comment
+            await send({"type": "http.response.body", "body": comments(headers), "more_body": True})
         try:
             async for chunk in reply:
                 raw = (
@@ -134,6 +156,8 @@ class Chat:
         self._meters.answered("openai", str(status), ended - began)
         for attempt in attempts:
             self._meters.attempt(attempt)
+        if trace.waited:
+            self._meters.waited(trace.waited)
         self._recorder.record(
             Record(
                 id=trace.id,
@@ -182,6 +206,8 @@ def _headers(request: Request, extra: Extra) -> list[tuple[bytes, bytes]]:
         if len(attempts) > 1:
             tried = ", ".join(f"{attempt.target}={attempt.outcome}" for attempt in attempts[:-1])
             headers.append((b"x-potluck-tried", tried.encode("latin-1", "replace")[:1000]))
+    if trace.waited:
+        headers.append((b"x-potluck-waited", b"%.2f" % trace.waited))
     if trace.left:
         headers.append((b"x-potluck-left", trace.left.encode("latin-1", "replace")))
     for name, note in trace.notes.items():

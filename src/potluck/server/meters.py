@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.exposition import generate_latest
@@ -29,6 +29,9 @@ class Meters:
         self.open = 0
         self.buckets = [0] * (len(BOUNDS) + 1)
         self.seconds = 0.0
+        self.waits = [0] * (len(BOUNDS) + 1)
+        self.waited_seconds = 0.0
+        self.waiting: Callable[[], int] = int  # how many wait now; nobody, until there is a queue
 
     def attempt(self, attempt: Attempt) -> None:
         target = attempt.target
@@ -43,6 +46,10 @@ class Meters:
         self.buckets[bisect_left(BOUNDS, seconds)] += 1
         self.seconds += seconds
 
+    def waited(self, seconds: float) -> None:
+        self.waits[bisect_left(BOUNDS, seconds)] += 1
+        self.waited_seconds += seconds
+
     def rows(self) -> Iterator[tuple[str, str, int]]:
         """(name, labels joined by a tab, value): the counters that several workers add up."""
         for name, table in (
@@ -55,6 +62,10 @@ class Meters:
         for bound, count in enumerate(self.buckets):
             yield "bucket", str(bound), count
         yield "micros", "", int(self.seconds * 1e6)
+        for bound, count in enumerate(self.waits):
+            yield "wait_bucket", str(bound), count
+        yield "wait_micros", "", int(self.waited_seconds * 1e6)
+        yield "waiting", "", self.waiting()
         yield "open", "", self.open
 
 
@@ -74,7 +85,7 @@ def exposition(rows: Iterable[tuple[str, str, int]], left: Iterable[tuple[str, s
     for name, labels, value in rows:
         sums[name, labels] += value
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Once([*_counters(sums), _histogram(sums), _quotas(left)]))
+    registry.register(_Once([*_counters(sums), *_histograms(sums), _quotas(left)]))
     return generate_latest(registry)
 
 
@@ -90,16 +101,23 @@ def _counters(sums: dict[tuple[str, str], int]) -> Iterator[Metric]:
                 family.add_metric(joined.split("\t"), value)
         yield family
     yield GaugeMetricFamily("potluck_requests_open", "Requests in flight.", value=sums["open", ""])
+    yield GaugeMetricFamily(
+        "potluck_requests_waiting", "Requests that wait for room now.", value=sums["waiting", ""]
+    )
 
 
-def _histogram(sums: dict[tuple[str, str], int]) -> Metric:
-    family = HistogramMetricFamily("potluck_request_seconds", "Time from request to the end of the reply.")
-    running, buckets = 0, []
-    for index, bound in enumerate((*map(str, BOUNDS), "+Inf")):
-        running += sums["bucket", str(index)]
-        buckets.append((bound, float(running)))
-    family.add_metric([], buckets, sums["micros", ""] / 1e6)
-    return family
+def _histograms(sums: dict[tuple[str, str], int]) -> Iterator[Metric]:
+    for name, help, prefix in (
+        ("request", "Time from request to the end of the reply.", ""),
+        ("wait", "Time that requests waited for room, of those that waited.", "wait_"),
+    ):
+        family = HistogramMetricFamily(f"potluck_{name}_seconds", help)
+        running, buckets = 0, []
+        for index, bound in enumerate((*map(str, BOUNDS), "+Inf")):
+            running += sums[f"{prefix}bucket", str(index)]
+            buckets.append((bound, float(running)))
+        family.add_metric([], buckets, sums[f"{prefix}micros", ""] / 1e6)
+        yield family
 
 
 def _quotas(left: Iterable[tuple[str, str, str, float]]) -> Metric:

@@ -92,8 +92,8 @@ class Web:
         path, method = scope["path"], scope["method"]
         kind = self._posts.get(path)
         if kind is not None and method == "POST":
-            key = self._who(headers)
-            await self._chat.serve(kind, key, receive, send, extra)
+            sent = dict(headers)
+            await self._chat.serve(kind, self._who(sent), receive, send, extra, sent)
             return
         if method == "OPTIONS":
             await respond(send, Answer(b"", status=204, headers=extra))
@@ -115,13 +115,12 @@ class Web:
             raise MethodNotAllowed(f"{path} takes {wanted}, not {method}.")
         if path in self._open:
             return self._open[path]()
-        key = self._who(headers)
+        key = self._who(dict(headers))
         if path in self._gets:
             return self._gets[path](key)
         return self._one_model(path.removeprefix("/v1/models/"), key)
 
-    def _who(self, headers: Any) -> ClientKey:
-        sent = dict(headers)
+    def _who(self, sent: Mapping[bytes, bytes]) -> ClientKey:
         return self._keyring.authenticate(sent.get(b"authorization") or sent.get(b"x-api-key") or b"")
 
     def _allowed(self, key: ClientKey) -> list[str]:

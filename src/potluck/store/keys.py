@@ -13,6 +13,7 @@ import hashlib
 import secrets
 from collections.abc import Callable
 from fnmatch import fnmatchcase
+from typing import Literal
 
 import msgspec
 
@@ -28,6 +29,7 @@ class Limits(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fie
 
     A minute is any 60 seconds in a row, a day starts at midnight UTC. `usd_per_day` is in micro-USD, like
     every amount of money here. `models` are globs over what the client may ask for ("auto*", "llama-*").
+    `priority` is the highest it may ask for while it waits for room.
     """
 
     requests_per_minute: int = 0
@@ -38,6 +40,7 @@ class Limits(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fie
     usd_per_day: int = 0
     models: tuple[str, ...] = ()
     admin: bool = False
+    priority: Literal["high", "normal", "low"] = "normal"
 
     def allows(self, model: str) -> bool:
         """Whether the allow list, if there is one, has a glob for this model name."""
@@ -56,7 +59,7 @@ class ClientKey(msgspec.Struct, frozen=True):
 
 
 # Who asks while no key was ever made: whoever reaches a gateway that listens on loopback only.
-ANONYMOUS = ClientKey(id="", name="anonymous", limits=Limits(admin=True))
+ANONYMOUS = ClientKey(id="", name="anonymous", limits=Limits(admin=True, priority="high"))
 
 COLUMNS = "id, name, prefix, created_at, revoked_at, limits"
 _NEXT = "SELECT COALESCE(MAX(revision), 0) + 1 FROM client_keys"

@@ -19,17 +19,20 @@ from potluck.types.facts import (
     WindowKind,
 )
 from potluck.types.flow import (
+    UNSENT,
     Attempt,
     Chunk,
     Clock,
     Event,
     Plan,
+    Priority,
     Reply,
     Request,
     Trace,
 )
 
 __all__ = [
+    "UNSENT",
     "Attempt",
     "Behaviour",
     "Blame",
@@ -38,6 +41,7 @@ __all__ = [
     "Event",
     "Kind",
     "Plan",
+    "Priority",
     "Quota",
     "RateHeader",
     "Reply",

@@ -7,18 +7,21 @@ write them; everything else is frozen or owns what it holds.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import msgspec
 
 from potluck.types.facts import Kind, Target, Usage
 
+Priority = Literal["high", "normal", "low"]
+UNSENT = frozenset({"full", "resting", "paced"})  # outcomes of attempts that never left
+
 
 class Attempt(msgspec.Struct):
     """One try at one target. It is the log row, the response header, the dashboard row, the test's assertion.
 
-    `outcome`: pending | ok | full | rate_limited | too_large | busy | no_money | denied | gone | unavailable
-    | timeout | malformed | context | refused | interrupted | cancelled | rejected.
+    `outcome`: pending | ok | full | resting | paced | rate_limited | too_large | busy | no_money | denied | gone
+    | unavailable | timeout | malformed | context | refused | interrupted | cancelled | rejected.
     Times are seconds on the monotonic clock; 0 = did not happen.
     """
 
@@ -40,12 +43,14 @@ class Trace(msgspec.Struct):
     attempts: list[Attempt] = []
     notes: dict[str, str] = {}
     left: str = ""  # what is left of the served target's tightest quota, for the response header
+    waited: float = 0.0  # seconds in the queue, before something opened or it gave up
 
 
 class Request(msgspec.Struct, frozen=True):
     """What the client wants. `body` holds every top-level field verbatim and undecoded (msgspec.Raw).
 
-    Parameters we do not know pass through untouched. `deadline` is on the monotonic clock, 0 = none.
+    Parameters we do not know pass through untouched. `deadline` is on the monotonic clock, 0 = none. So is
+    `wait_until`, how long it waits for room instead of failing; 0 = as short as everyone.
     """
 
     model: str
@@ -58,6 +63,10 @@ class Request(msgspec.Struct, frozen=True):
     needs: frozenset[str] = frozenset()  # tools | image | json_schema | ...
     deadline: float = 0.0
     budget: int = 8  # upstream calls this request may cause, in all
+    wait_until: float = 0.0
+    priority: Priority = "normal"
+    admitted: Callable[[], object] | None = None  # called when its quotas are held; set while it queues
+    on_wait: Callable[[], object] | None = None  # called when it begins to wait
     trace: Trace = msgspec.field(default_factory=Trace)
 
     def decoded(self, field: str, default: Any = None) -> Any:

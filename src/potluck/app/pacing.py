@@ -1,0 +1,45 @@
+"""Which accounts are paced and how: the configuration's manners, applied to one target.
+
+Rules: what a user wrote for a provider binds. Else free accounts elsewhere are paced, and what is local, paid,
+one's own, or on this machine is not: nobody is annoyed by it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import msgspec
+
+from potluck import catalog
+from potluck.config import Settings
+from potluck.pacing import Pace, Pacing
+from potluck.types import Target
+from potluck.upstream.origin import Origin, is_loopback
+
+_OURS = frozenset({"local", "dedicated", "paid"})  # categories that nobody gives away
+
+
+def pacing(settings: Settings, providers: Mapping[str, catalog.Provider]) -> Pacing:
+    return Pacing(rule(settings, providers))
+
+
+def rule(settings: Settings, providers: Mapping[str, catalog.Provider]) -> Callable[[Target], Pace | None]:
+    """How a target's account is paced by one worker, or None."""
+    plain = settings.pacing
+    usual = Pace(plain.gap, plain.burst, plain.concurrent, plain.per_host)
+
+    def pace(target: Target) -> Pace | None:
+        chosen = settings.providers.get(target.provider)
+        own = chosen.pacing if chosen is not None else None
+        if own is not None:
+            if not own.enabled:
+                return None
+            told = {name: getattr(own, name) for name in Pace.__struct_fields__}
+            found = msgspec.structs.replace(usual, **{k: v for k, v in told.items() if v is not None})
+            return found.shared_by(settings.workers)
+        provider = providers.get(target.provider)
+        if not plain.enabled or target.local or target.paid or (provider and provider.category in _OURS):
+            return None
+        return None if is_loopback(Origin.of(target.base_url).host) else usual.shared_by(settings.workers)
+
+    return pace
