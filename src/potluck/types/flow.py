@@ -17,7 +17,7 @@ Priority = Literal["high", "normal", "low"]
 UNSENT = frozenset({"full", "resting", "paced"})  # outcomes of attempts that never left
 
 
-class Attempt(msgspec.Struct):
+class Attempt(msgspec.Struct, gc=False):
     """One try at one target. It is the log row, the response header, the dashboard row, the test's assertion.
 
     `outcome`: pending | ok | full | resting | paced | rate_limited | too_large | busy | no_money | denied | gone
@@ -36,7 +36,7 @@ class Attempt(msgspec.Struct):
     cost: int = 0  # micro-USD at list price; 0 for what is free
 
 
-class Trace(msgspec.Struct):
+class Trace(msgspec.Struct, gc=False):
     """What happened to one client request, across every call its stages made."""
 
     id: str = ""
@@ -46,7 +46,7 @@ class Trace(msgspec.Struct):
     waited: float = 0.0  # seconds in the queue, before something opened or it gave up
 
 
-class Request(msgspec.Struct, frozen=True):
+class Request(msgspec.Struct, frozen=True, gc=False):
     """What the client wants. `body` holds every top-level field verbatim and undecoded (msgspec.Raw).
 
     Parameters we do not know pass through untouched. `deadline` is on the monotonic clock, 0 = none. So is
