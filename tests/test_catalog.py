@@ -12,6 +12,7 @@ import pytest
 from potluck import catalog
 from potluck.catalog import SHIPPED, Provider
 from potluck.catalog.load import read
+from potluck.config import Provider as Choice
 from potluck.errors import ConfigError
 from potluck.strict import Document
 from potluck.types import Target, Window
@@ -41,6 +42,8 @@ MUST = (
     "ollama_cloud",
     "hetzner",
 )
+# Money flows only where a budget was set.
+FUNDED: dict[str, Any] = {name: Choice(budget_day="1.00") for name in catalog.load()}
 LOCAL = ("ollama", "lmstudio", "llamacpp", "vllm")
 TOMBSTONES = ("github_models", "ai21", "kluster")
 
@@ -51,7 +54,8 @@ def every_key() -> dict[str, str]:
 
 
 def all_targets(**options: Any) -> list[Target]:
-    return catalog.targets(PROVIDERS, every_key(), anonymous=("ovh", "llm7", "kilo", "vlm_run"), **options)
+    anonymous = ("ovh", "llm7", "kilo", "vlm_run")
+    return catalog.targets(PROVIDERS, every_key(), anonymous=anonymous, choices=FUNDED, **options)
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
@@ -77,8 +81,9 @@ def test_the_providers_of_the_issue_are_usable_with_just_a_key() -> None:
     for name in MUST:
         provider = PROVIDERS[name]
         environ = dict.fromkeys((*provider.key_env[:1], *provider.env), "abc123")
-        assert catalog.why_not(provider, environ, never_bill=False) == ""
-        found = catalog.targets({name: provider}, environ, never_bill=False)
+        assert catalog.why_not(provider, environ, never_bill=False, choice=FUNDED[name]) == ""
+        only = {name: FUNDED[name]}
+        found = catalog.targets({name: provider}, environ, never_bill=False, choices=only)
         assert found or provider.discover
         assert all(target.key.reveal() == "abc123" and target.auth == "bearer" for target in found)
 
@@ -142,9 +147,10 @@ def test_a_billed_key_is_left_out_where_the_open_door_is_free() -> None:
     opened = catalog.targets(ovh, environ, anonymous=["ovh"])
     assert {(target.auth, target.key.reveal(), target.paid) for target in opened} == {("none", "", False)}
     assert {quota.amount for quota in opened[0].quotas} == {2}
-    paying = catalog.targets(ovh, environ, never_bill=False)
+    assert "budget" in catalog.why_not(PROVIDERS["ovh"], environ, never_bill=False)
+    paying = catalog.targets(ovh, environ, never_bill=False, choices={"ovh": FUNDED["ovh"]})
     assert {(target.auth, target.paid) for target in paying} == {("bearer", True)}
-    assert {quota.amount for quota in paying[0].quotas} == {400}
+    assert {quota.amount for quota in paying[0].quotas} == {400, 1_000_000}
 
 
 def test_with_and_without_a_key_other_limits_bind() -> None:

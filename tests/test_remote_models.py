@@ -85,7 +85,7 @@ def at(host: Host, name: str, home: Path, **changes: Any) -> tuple[Settings, dic
     settings = Settings(
         data_dir=str(home),
         local=Local(enabled=False, discover=False),
-        providers={name: Provider(base_url=host.url)},
+        providers={name: Provider(base_url=host.url, budget_day="1.00")},
     )
     environ = dict.fromkeys((*provider.key_env[:1], *provider.env), "abc123")
     return msgspec.structs.replace(settings, **changes), environ
@@ -227,7 +227,7 @@ async def test_another_address_is_asked_anew_and_a_broken_file_too(host: Host, t
     await looked(settings, environ, Clock())
     (tmp_path / "models.json").write_text("{")
     assert (await looked(settings, environ, Clock())).targets
-    elsewhere = {"deepseek": Provider(base_url=host.url.replace("127.0.0.1", "localhost"))}
+    elsewhere = {"deepseek": Provider(base_url=host.url.replace("127.0.0.1", "localhost"), budget_day=1.0)}
     await looked(msgspec.structs.replace(settings, providers=elsewhere), environ, Clock())
     assert len(host.asked) == 3
 

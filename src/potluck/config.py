@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from datetime import UTC, date, datetime
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_origin
 
@@ -92,7 +93,20 @@ class Provider(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     key_env: str = ""
     plan: str = ""  # a plan named in the catalog: it changes the limits that bind
     signed_up: date | None = None  # for quotas that come back monthly from the day of sign-up
+    budget_day: str | float | None = None  # US dollars a day (of UTC) for what is not free there
+    budget_month: str | float | None = None  # US dollars a calendar month (of UTC)
+    price_in: Annotated[float, msgspec.Meta(ge=0)] | None = None  # US dollars per million tokens, where the
+    price_out: Annotated[float, msgspec.Meta(ge=0)] | None = None  # catalog does not know it
     pacing: ProviderPacing | None = None
+
+    @property
+    def budgets(self) -> tuple[int | None, int | None]:
+        """Micro-USD a day and a month; None = none was set. Raises ValueError for what is no amount of money."""
+        return micro_usd(self.budget_day), micro_usd(self.budget_month)
+
+    @property
+    def price(self) -> tuple[float, float] | None:
+        return None if self.price_in is None or self.price_out is None else (self.price_in, self.price_out)
 
     @property
     def signup(self) -> float:
@@ -167,6 +181,20 @@ def load(path: Path | str | None, environ: Mapping[str, str]) -> Settings:
     return settings
 
 
+def micro_usd(dollars: str | float | None) -> int | None:
+    """Dollars as whole micro-USD; None stays None. Raises ValueError: money is never rounded behind one's back."""
+    if dollars is None:
+        return None
+    try:
+        # A TOML float is read as it is written: 0.1 is a tenth, not the nearest binary fraction.
+        micro = Decimal(str(dollars).strip().removeprefix("$")) * 1_000_000
+    except InvalidOperation:
+        raise ValueError(f"'{dollars}' is not an amount of US dollars such as \"2.50\"") from None
+    if not micro.is_finite() or not 0 <= micro <= 10**15 or micro != micro.to_integral_value():
+        raise ValueError(f"'{dollars}' must be 0 or more US dollars, with six decimals at most")
+    return int(micro)
+
+
 def template() -> str:
     """The commented `potluck.toml` that `potluck init` writes: every setting, at its default."""
     return TEMPLATE.read_text(encoding="utf-8")
@@ -181,6 +209,12 @@ def _check(settings: Settings) -> Iterator[tuple[Where, str]]:
     for name, provider in settings.providers.items():
         if provider.base_url and not provider.base_url.startswith(("https://", "http://")):
             yield ("providers", name, "base_url"), "base_url must begin with https:// (http:// on loopback)"
+        try:
+            _ = provider.budgets
+        except ValueError as error:
+            yield ("providers", name, _budget_at_fault(provider)), str(error)
+        if (provider.price_in is None) != (provider.price_out is None):
+            yield ("providers", name), "price_in and price_out go together"
         if provider.key_env and not provider.key_env.replace("_", "").isalnum():
             yield (
                 ("providers", name, "key_env"),
@@ -188,6 +222,14 @@ def _check(settings: Settings) -> Iterator[tuple[Where, str]]:
             )
     if settings.timeouts.total < settings.timeouts.first_token:
         yield ("timeouts", "total"), "total may not be shorter than first_token"
+
+
+def _budget_at_fault(provider: Provider) -> str:
+    try:
+        micro_usd(provider.budget_day)
+    except ValueError:
+        return "budget_day"
+    return "budget_month"
 
 
 def _environment(environ: Mapping[str, str]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from potluck.dialects import DIALECTS, Dialect, StreamReader
 from potluck.errors import Interrupted, TargetFailed, Unavailable
 from potluck.health import Health
 from potluck.pacing import Ending
+from potluck.quota import money
 from potluck.quota.ledger import Ledger
 from potluck.types import Attempt, Chunk, Clock, Reply, Request, Target, Usage
 from potluck.upstream import Call, Exchange, Origin, Timeouts, Upstream, header_lines
@@ -91,7 +92,7 @@ class Delivery:
         target, attempt = self.target, self.attempt
         attempt.usage = usage
         if target.paid:
-            attempt.cost = round(usage.input * target.price_in + usage.output * target.price_out)
+            attempt.cost = money.cost(target, usage.input, usage.output)
         attempt.ended = self._clock.monotonic()
         self.hold.settle(usage)
 
@@ -117,6 +118,9 @@ class Delivery:
     def _seen(self) -> Usage:
         """Usage as reported, or what a provider that never said must have counted by now."""
         reader = self.reader
+        if self.target.paid and (reader is None or reader.usage is None or not reader.finished):
+            # Money: what may have been billed by now is the most that was asked for.
+            return Usage(self.request.tokens_in, self.request.tokens_out, estimated=True)
         if reader is not None and reader.usage is not None:
             return reader.usage
         output = 0
@@ -158,7 +162,8 @@ class Sender:
         exchange.close()
         delivery.committed()
         if usage is None:
-            usage = Usage(delivery.request.tokens_in, len(raw) // 4, estimated=True)
+            request, paid = delivery.request, delivery.target.paid
+            usage = Usage(request.tokens_in, request.tokens_out if paid else len(raw) // 4, estimated=True)
         delivery.settled(usage)
         return Reply(None, whole=chunk)
 

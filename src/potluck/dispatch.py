@@ -28,6 +28,7 @@ from potluck.errors import (
 )
 from potluck.health import Health
 from potluck.pacing import UNPACED, Ending, Pacing
+from potluck.quota import money
 from potluck.quota.ledger import Full, Ledger
 from potluck.quota.pace import Paces
 from potluck.router import Outlook, Pool
@@ -92,10 +93,11 @@ class Dispatch:
                 continue
             if request.deadline and self._clock.monotonic() >= request.deadline:
                 raise DeadlinePassed("The deadline of this request passed before any target had answered.")
-            hold = self._hold(request, target, progress)
+            asked = money.bounded(request, target) if target.paid else request
+            hold = self._hold(asked, target, progress)
             if hold is None:
                 continue
-            reply = await self._try(request, target, hold, progress)
+            reply = await self._try(asked, target, hold, progress)
             if reply is not None:
                 return reply
         error = self._nothing_left(request, progress)
@@ -161,6 +163,7 @@ class Dispatch:
             return None
         except BaseException:  # the client left or we are shutting down: what was sent stays counted
             attempt.outcome = "cancelled"
+            attempt.cost = money.cost(target, request.tokens_in, request.tokens_out)
             hold.doubt()
             self._health.released(target.id)
             raise
@@ -173,6 +176,7 @@ class Dispatch:
         if not failure.sent:
             hold.release()
         elif isinstance(failure, SICK):
+            attempt.cost = money.cost(target, request.tokens_in, request.tokens_out)
             hold.doubt()
         elif target.behaviour.failed_requests_count:
             hold.settle(Usage())
@@ -214,8 +218,9 @@ class Dispatch:
 
 
 def _output(request: Request, target: Target) -> int:
-    """Tokens to hold for the answer: no model writes more than it can."""
-    return min(request.tokens_out, target.max_output or request.tokens_out)
+    """Tokens to hold for the answer: no model writes more than it can. With money we do not rely on that."""
+    asked = request.tokens_out
+    return asked if target.paid else min(asked, target.max_output or asked)
 
 
 def _pointless(target: Target, request: Request, progress: Progress) -> bool:
@@ -224,6 +229,9 @@ def _pointless(target: Target, request: Request, progress: Progress) -> bool:
         progress.overflow = max(progress.overflow, target.context)
         return True
     if 0 < target.context <= progress.overflow:
+        return True
+    if target.paid and (why := money.unpriced(request)):
+        request.trace.attempts.append(Attempt(target.id, "full", why))
         return True
     # The same provider would not understand it any better; a second, different one is asked.
     return progress.misread_by == target.provider

@@ -10,9 +10,10 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
+from potluck.catalog.access import Access
+from potluck.catalog.choice import AS_IT_IS, Choice
 from potluck.catalog.listing import Listed
 from potluck.catalog.schema import Model, Provider, Speciality
-from potluck.catalog.targets import AS_IT_IS, Access, Choice
 from potluck.types import Target
 
 _PARAMETERS = re.compile(r"(?<![a-z0-9.])(\d+(?:\.\d+)?)\s*(b|m)(?![a-z])")

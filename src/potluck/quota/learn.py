@@ -28,7 +28,7 @@ def adopt(counter: Counter, reading: Reading, now: float, worker: str) -> bool:
     once.
     """
     rule, state = counter.rule, counter.state
-    if not matches(rule.quota, reading.unit, reading.window) or rule.concurrent:
+    if not matches(rule.quota, reading.unit, reading.window) or rule.concurrent or rule.quota.own:
         return False
     news = False
     if reading.limit > 0:
@@ -55,7 +55,8 @@ def blamed(counters: Sequence[Counter], judged: Verdict, now: float, worker: str
     """The counter a refusal is about: the unit it names, else the one with least room; None if unknown."""
     if not judged.means:
         return None
-    fits = [c for c in counters if not c.rule.concurrent and _class(c.rule.quota.window) == judged.means]
+    fits = [c for c in counters if not c.rule.concurrent and not c.rule.quota.own]
+    fits = [c for c in fits if _class(c.rule.quota.window) == judged.means]
     fits = [c for c in fits if c.rule.quota.unit == judged.unit] or ([] if judged.unit else fits)
     return min(fits, key=lambda c: c.available(now, worker) / (c.allowed or 1), default=None)
 

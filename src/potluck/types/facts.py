@@ -82,6 +82,7 @@ class Quota(msgspec.Struct, frozen=True):
     basis: str = ""  # published | measured | third_party | inferred | assumed
     source: str = ""
     label: str = ""  # what a person calls it: "requests/day"
+    own: bool = False  # a limit of the user's, such as a budget: no provider's word changes it
 
     @property
     def id(self) -> str:
