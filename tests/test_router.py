@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from potluck import price
 from potluck.errors import ConfigError, UnknownModel, Unsupported
 from potluck.router import Outlook, Pool, Profile, Wish, plan, score
 from potluck.types import Request, Target
@@ -47,11 +46,11 @@ def test_plentiful_quota_is_spent_before_scarce() -> None:
 
 def test_a_scarce_better_model_is_kept_behind_a_plentiful_slightly_worse_one() -> None:
     worse = target("d/worse", quality=3)
-    assert order(request(), Pool([BIG, worse]), b=Outlook(price=2.0))[0] == "d/worse"
+    assert order(request(), Pool([BIG, worse]), b=Outlook(risk=1.0))[0] == "d/worse"
 
 
 def test_a_dear_target_is_still_used_before_nobody_is() -> None:
-    assert order(request(), Pool([BIG]), b=Outlook(price=99.0)) == ["b/big"]
+    assert order(request(), Pool([BIG]), b=Outlook(risk=4.0)) == ["b/big"]
 
 
 def test_what_has_no_room_comes_after_all_that_has_some() -> None:
@@ -60,8 +59,7 @@ def test_what_has_no_room_comes_after_all_that_has_some() -> None:
 
 def test_money_never_saves_a_free_request_of_the_same_quality() -> None:
     paid = target("p/paid", quality=4, paid=True)
-    dearest = Outlook(price=price.price(4, 1.0))
-    assert order(request(), Pool([paid, BIG]), b=dearest) == ["b/big", "p/paid"]
+    assert order(request(), Pool([paid, BIG]), b=Outlook(risk=1.0)) == ["b/big", "p/paid"]
 
 
 def test_a_speciality_puts_its_targets_first() -> None:
@@ -167,3 +165,19 @@ def test_the_list_of_models_has_wishes_names_and_targets() -> None:
     names = Pool([BIG, SMALL]).names()
     assert {"auto", "auto:code", "auto:private", "big", "b/big"} <= set(names)
     assert len(names) == len(set(names))
+
+
+def test_money_is_spent_after_every_free_target_that_has_room_and_before_those_that_have_none() -> None:
+    paid = target("p/paid", quality=5, paid=True)
+    assert order(request(), Pool([paid, SMALL, BIG])) == ["b/big", "a/small", "p/paid"]
+    full = order(request(), Pool([paid, SMALL, BIG]), a=Outlook(full=True), b=Outlook(full=True))
+    assert full[0] == "p/paid"
+
+
+def test_a_tiny_model_at_home_comes_after_what_a_budget_was_set_for_unless_speed_is_wished() -> None:
+    paid = target("p/paid", quality=3, paid=True)
+    assert order(request(), Pool([paid, HOME, BIG])) == ["b/big", "p/paid", "home/tiny"]
+    assert order(request(), Pool([HOME, BIG])) == ["b/big", "home/tiny"]
+    assert order(request("auto:fast"), Pool([paid, HOME]))[0] == "home/tiny"
+    broke = order(request(), Pool([paid, HOME, BIG]), p=Outlook(full=True))
+    assert broke == ["b/big", "home/tiny", "p/paid"]

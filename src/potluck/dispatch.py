@@ -120,10 +120,10 @@ class Dispatch:
     def _outlook(self, target: Target, request: Request) -> Outlook:
         pulse, room = self._health.of(target.id), self._ledger.room(target)
         full = room.opens_at > 0.0
-        price = 0.0
+        risk = 0.0
         if target.quotas and not full:  # what has no room needs no price
-            price = self._paces.price(self._ledger.lane(target), request.tokens_in, request.tokens_out)
-        return Outlook(room.share, pulse.first_s, pulse.flakiness, price, full)
+            risk = self._paces.bid(self._ledger.lane(target), request.tokens_in, request.tokens_out)
+        return Outlook(room.share, pulse.first_s, pulse.flakiness, risk, full)
 
     def _hold(self, request: Request, target: Target, progress: Progress) -> Ending | None:
         """A hold on every quota of the target, or None with the reason in the trace."""

@@ -10,7 +10,9 @@ is a score in units of quality tiers, so that each term can be argued about:
     + 0.25  × free share of its tightest quota: equals share the load, plentiful first
     - 1.0   × recent failure share
     - 0.25  × log2(1 + seconds to the first token), × 4 for `auto:fast`
-    - PAID  if it is a paid target: dearer than any price, so money never saves a free request of that quality
+    - PAID  if it is a paid target: after every free one that has room, whatever its quality
+    - TOY   if there are paid ones and it is a tiny model on this machine, which has room for ever: a budget that
+            waited for it to be full would never be spent. Not for `auto:fast`, where a tiny model is wanted
 
 A target without room now comes after all that have some: it is tried only because a moment may free some.
 """
@@ -18,7 +20,7 @@ A target without room now comes after all that have some: it is tried only becau
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import log2
 
 import msgspec
@@ -28,18 +30,19 @@ from potluck.errors import ConfigError, UnknownModel, Unsupported
 from potluck.types import Plan, Request, Target
 
 SPECIALITIES = frozenset({"general", "code", "math", "vision", "multilingual", "reasoning"})
-PAID = 0.25 + price.WORTH * 5  # quality tiers: more than the dearest free target of the same quality pays
+PAID = 50.0  # tiers: behind everything that is free and has room
+TOY = 60.0  # behind what is paid
 FULL = 100.0  # tiers: behind everything that has room
 
 
 class Outlook(msgspec.Struct, frozen=True):
-    """What is known of one target at this moment. `share` is the free share of its tightest quota, 0..1; `price`
-    is in quality tiers, for a request like the one that is planned."""
+    """What is known of one target at this moment. `share` is the free share of its tightest quota, 0..1; `risk`
+    the probability that it runs out too early, times how bulky the planned request is (`price.bid`)."""
 
     share: float = 1.0
     first_s: float = 0.0
     flakiness: float = 0.0
-    price: float = 0.0
+    risk: float = 0.0
     full: bool = False
 
 
@@ -124,7 +127,12 @@ def plan(request: Request, pool: Pool, outlook: Callable[[Target], Outlook]) -> 
             able.append(target)
     if not able:
         raise Unsupported(_why_none(request, among, reasons), param="model")
-    scored = [(score(target, wish, outlook(target)), target) for target in able]
+    money = any(target.paid for target in able) and not wish.fast
+    seen = [outlook(target) for target in able]
+    scored = [
+        (score(t, wish, now, charge) - (TOY if money and toy(t) else 0.0), t)
+        for t, now, charge in zip(able, seen, charges(able, seen), strict=True)
+    ]
     scored.sort(key=lambda pair: (-pair[0], pair[1].id))
     return Plan(tuple(target for _, target in scored))
 
@@ -146,9 +154,9 @@ def unfit(target: Target, request: Request, wish: Wish) -> str:
     return ""
 
 
-def score(target: Target, wish: Wish, now: Outlook) -> float:
-    """How much this target suits the wish at this moment, in quality tiers."""
-    value = target.quality - now.price + 0.25 * now.share - now.flakiness
+def score(target: Target, wish: Wish, now: Outlook, charge: float = 0.0) -> float:
+    """How much this target suits the wish at this moment, in quality tiers. `charge`: its shadow price."""
+    value = target.quality - charge + 0.25 * now.share - now.flakiness
     if now.full:
         value -= FULL
     if wish.speciality and wish.speciality in target.specialities:
@@ -157,6 +165,20 @@ def score(target: Target, wish: Wish, now: Outlook) -> float:
     if wish.fast:
         value -= 0.5 * target.quality  # a smaller model is usually the faster one until speed is observed
     return value - PAID if target.paid else value
+
+
+def charges(able: Sequence[Target], seen: Sequence[Outlook]) -> list[float]:
+    """The shadow price of each. Who has no room, or costs money, is no alternative to anybody and pays none."""
+    apart = [now.full or target.paid for target, now in zip(able, seen, strict=True)]
+    offers = [
+        (target.quality, 1.0 if out else now.risk) for target, now, out in zip(able, seen, apart, strict=True)
+    ]
+    return [0.0 if out else charge for out, charge in zip(apart, price.charges(offers), strict=True)]
+
+
+def toy(target: Target) -> bool:
+    """A model on this machine of the lowest tier: it answers when nothing else does."""
+    return target.local and target.quality <= 1
 
 
 def _why_none(request: Request, among: list[Target], reasons: Mapping[str, int]) -> str:

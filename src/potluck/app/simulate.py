@@ -1,11 +1,13 @@
 """Replays days in virtual time through the real ledger, router and dispatch: what would be served, and what not.
 
 Rules: only clock, providers and workload are pretended; every decision is taken by the code that serves. The
-same targets, workload and start give the same report, to the last request. No request waits in a queue here.
+same targets, workload and start give the same report, to the last request. Who waits for room is asked again
+when the first quota opens, in place of the queue, whose timers belong to a real event loop.
 """
 
 from __future__ import annotations
 
+import heapq
 from collections import Counter as Tally
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any, TypeVar
@@ -13,21 +15,22 @@ from typing import Any, TypeVar
 import msgspec
 
 from potluck.app.virtual import Providers, VirtualClock
-from potluck.app.workload import DAY, HOUR, Ask
+from potluck.app.workload import HOUR, Ask
 from potluck.dispatch import Dispatch
 from potluck.errors import PotluckError
 from potluck.health import Health
+from potluck.pacing import UNPACED, Pacing
 from potluck.quota import windows
 from potluck.quota.ledger import Ledger
 from potluck.quota.memory import MemoryStore
 from potluck.quota.pace import Paces
 from potluck.router import Pool, Profile, Wish
-from potluck.types import Request, Target, Trace
+from potluck.types import UNSENT, Request, Target, Trace
 
 SETTLE = 900.0  # seconds after the last request: its answer may still come
 FLUSH = 600.0  # virtual seconds between flushes; a lease runs out long before and is asked for again
 ROOM = 1.25  # an answer is reserved this much longer than it turns out: clients do not know it before
-ANSWER = 4.0  # seconds; a chat is told its place in the day when it is asked, so hours are of arrival
+AGAIN = 0.25  # seconds: nobody is asked again sooner
 
 T = TypeVar("T")
 Progress = Callable[[int], object]
@@ -69,6 +72,7 @@ class Report(msgspec.Struct, frozen=True):
     overruns: dict[str, int]  # refused by a provider although the ledger had said yes: there must be none
     tokens_in: int
     tokens_out: int
+    waited: int  # requests that had to wait for room, served in the end or not
     missed: list[tuple[int, int, int]]  # (tokens in, tokens out, lowest tier) of the refused
 
     @property
@@ -86,22 +90,26 @@ class Report(msgspec.Struct, frozen=True):
 class House:
     """The parts that are real, over a store that forgets."""
 
-    def __init__(self, targets: Iterable[Target], start: float) -> None:
+    def __init__(
+        self, targets: Iterable[Target], start: float, dispatch: type[Dispatch], pacing: Pacing
+    ) -> None:
         self.clock = VirtualClock(start)
         self.pool = Pool(targets, {f"at-least-{n}": Profile(Wish(min_quality=n)) for n in range(1, 6)})
         self.ledger = Ledger(MemoryStore(), self.clock, worker="simulate", jitter=lambda: 0.5)
         self.providers = Providers(self.clock)
         self.paces = Paces(self.clock, worker=self.ledger.worker)
-        self.dispatch = Dispatch(
-            lambda: self.pool, self.ledger, self.providers, Health(), self.clock, self.paces
+        self.dispatch = dispatch(
+            lambda: self.pool, self.ledger, self.providers, Health(), self.clock, self.paces, None, pacing
         )
 
 
 class Play:
     """One replay, filled in as it goes."""
 
-    def __init__(self, house: House, start: float, hours: int) -> None:
-        self.house, self.start = house, start
+    def __init__(self, house: House, start: float, hours: int, wait: float) -> None:
+        self.house, self.start, self.wait = house, start, wait
+        self.waiting: list[tuple[float, int, Ask]] = []  # a heap: when to ask again, number, who
+        self.waited: set[int] = set()
         self.hours = [Hourly() for _ in range(hours)]
         self.targets: Tally[str] = Tally()
         self.blocked: Tally[str] = Tally()
@@ -111,20 +119,35 @@ class Play:
         self.first_refusal = -1.0
         self._flushed = start
 
-    def ask(self, ask: Ask) -> None:
-        """One request at its moment."""
-        house, at = self.house, self.start + ask.at
-        house.providers.advance(at)
-        if at - self._flushed >= FLUSH:
-            self._flushed = at
+    def ask(self, ask: Ask, number: int) -> None:
+        """One request at its moment, after those that waited for an earlier one."""
+        self.until(ask.at)
+        self._try(ask, ask.at, number)
+
+    def until(self, at: float) -> None:
+        """Let those who wait be asked whose turn comes before `at`."""
+        while self.waiting and self.waiting[0][0] <= at:
+            moment, number, ask = heapq.heappop(self.waiting)
+            self._try(ask, moment, number)
+
+    def _try(self, ask: Ask, at: float, number: int) -> None:
+        house, now = self.house, self.start + at
+        house.providers.advance(now)
+        if now - self._flushed >= FLUSH:
+            self._flushed = now
             house.ledger.flush()
         request = _request(ask)
         hour = self.hours[min(len(self.hours) - 1, int(ask.at // HOUR))]
         try:
             drive(house.dispatch(request))
         except PotluckError as error:
+            again = at + max(AGAIN, error.retry_after or 0.0)
+            if error.retry_after is not None and again <= ask.at + self.wait:
+                heapq.heappush(self.waiting, (again, number, ask))
+                self.waited.add(number)
+                return
             hour.refused += 1
-            self._refused(ask, request, error)
+            self._refused(ask, request)
         else:
             hour.served += 1
             self._served(ask, request)
@@ -139,11 +162,11 @@ class Play:
             if counter.remaining + counter.free < counter.rule.scale and counter.id not in self.ran_out:
                 self.ran_out[counter.id] = ask.at
 
-    def _refused(self, ask: Ask, request: Request, error: PotluckError) -> None:
+    def _refused(self, ask: Ask, request: Request) -> None:
         self.missed.append((ask.tokens_in, ask.tokens_out, ask.quality))
         if self.first_refusal < 0:
             self.first_refusal = ask.at
-        full = {attempt.detail for attempt in request.trace.attempts if attempt.outcome == "full"}
+        full = {attempt.detail for attempt in request.trace.attempts if attempt.outcome in UNSENT}
         for detail in full:
             self.blocked[detail.removesuffix(" is full")] += 1
         self.never += not full
@@ -161,7 +184,7 @@ class Play:
             served + len(self.missed), served, len(self.missed), self.quality / served if served else 0.0,
             dict(self.targets.most_common()), self.hours, list(stocks.values()),
             dict(self.blocked.most_common()), self.first_refusal, self.never, dict(house.providers.overruns),
-            self.tokens_in, self.tokens_out, self.missed,
+            self.tokens_in, self.tokens_out, len(self.waited), self.missed,
         )  # fmt: skip
 
     def _stock(self, id: str, counter: Any) -> Stock:
@@ -180,22 +203,31 @@ class Play:
 
 
 def run(
-    targets: Iterable[Target], workload: Sequence[Ask], start: float, progress: Progress | None = None
+    targets: Iterable[Target],
+    workload: Sequence[Ask],
+    start: float,
+    progress: Progress | None = None,
+    *,
+    wait: float = 0.0,
+    pacing: Pacing = UNPACED,
+    dispatch: type[Dispatch] = Dispatch,
 ) -> Report:
     """What becomes of a workload (in order of time) that begins at `start`, in epoch seconds.
 
-    `progress` is told now and then how many requests are done. Raises ConfigError for targets that clash.
+    `progress` is told now and then how many requests are done. A request without room is asked again for `wait`
+    seconds; `pacing` is the gateway's manners, `dispatch` what a benchmark compares with.
+    Raises ConfigError for targets that clash.
     """
     last = workload[-1].at if workload else 0.0
-    play = Play(
-        House(targets, start), start, int(max(DAY, last + 1) // HOUR) + (last % HOUR > 0 and last > DAY)
-    )
+    hours = max(24, int(last // HOUR) + 1)
+    play = Play(House(targets, start, dispatch, pacing), start, hours, wait)
     for number, ask in enumerate(workload):
-        play.ask(ask)
+        play.ask(ask, number)
         if progress is not None and not number % 256:
             progress(number)
+    play.until(last + wait + AGAIN)
     clock = play.house.clock
-    play.house.providers.advance(min(clock.at + SETTLE, max(clock.at, start + len(play.hours) * HOUR - 1)))
+    play.house.providers.advance(min(clock.at + SETTLE, max(clock.at, start + hours * HOUR - 1)))
     return play.report()
 
 
@@ -221,4 +253,9 @@ def _request(ask: Ask) -> Request:
         tokens_out=int(ask.tokens_out * ROOM) + 1 if ask.kind == "chat" else 0,
         needs=ask.needs,
         trace=trace,
+        admitted=_nothing,  # says to dispatch that waiting is somebody else's business
     )
+
+
+def _nothing() -> None:
+    pass

@@ -1,4 +1,4 @@
-"""Every quota's pace as this worker sees it, and what it makes each target cost: a memory, read by plan.
+"""Every quota's pace as this worker sees it, and how likely it runs out: a memory, read by plan.
 
 Rules: a quota is looked at when somebody asks, at most SHARP times in its window, so an idle gateway does nothing
 and a simulated clock works as well as a real one. A quota nobody touched has no price and costs one comparison.
@@ -41,8 +41,8 @@ class Paces:
         self._now, self._worker = clock.now, worker
         self._known: dict[str, Prospect] = {}
 
-    def price(self, lane: Lane, tokens_in: int, tokens_out: int) -> float:
-        """What a request of this size pays at this target, in quality tiers: see `price.py`."""
+    def bid(self, lane: Lane, tokens_in: int, tokens_out: int) -> float:
+        """The risk a request of this size puts on this target's quotas; see `price.bid`."""
         now, highest = self._now(), 0.0
         for counter in lane.ones:
             if counter.remaining + counter.free >= counter.allowed:
@@ -56,7 +56,7 @@ class Paces:
             if found.forecast.risk:
                 highest = max(highest, price.bid(found.forecast.risk, need, found.typical))
             found.typical += LEARN * (need - found.typical)
-        return price.price(lane.target.quality, highest)
+        return highest
 
     def forecast(self, counter: Counter) -> Forecast:
         """What to expect of one quota, as of now."""
