@@ -125,3 +125,16 @@ async def test_an_unwritable_data_directory_is_a_sentence(terminal: Terminal) ->
     said = await terminal.run("keys", "list", POTLUCK_DATA_DIR=str(terminal.home / "file" / "data"))
     assert said.status == 1
     assert "error:" in said.err
+
+
+async def test_a_key_that_never_bill_keeps_out_is_told_with_what_to_do(terminal: Terminal) -> None:
+    keys = {"DEEPSEEK_API_KEY": "k", "CEREBRAS_API_KEY": "k", "REQUESTY_API_KEY": "k"}
+    said = {each["id"]: each for each in (await terminal.run("providers", "--json", **keys)).json()}
+    assert {said[name]["state"] for name in ("deepseek", "cerebras", "requesty")} == {"kept_out"}
+    assert "never_bill = false and a budget ([providers.deepseek] budget_day" in said["deepseek"]["why"]
+    assert "never_bill = false" in said["cerebras"]["why"]
+    assert "potluck serve" in said["requesty"]["why"]
+    assert said["together"]["state"] == "paid"
+    shown = await terminal.run("providers", COLUMNS="100", **keys)
+    assert "You have a key, but it stays out" in shown.out
+    assert "deepseek" in shown.out

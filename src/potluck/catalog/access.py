@@ -103,11 +103,12 @@ class Access:
     def _budgets(self) -> tuple[Quota, ...]:
         """The user's own limits in money, over all models of the provider that charge."""
         scope, (day, month) = f"{self.provider.id}/budget", self._choice.budgets
+        said = ((Window("day"), day), (Window("month"), month))
         return tuple(
             Quota(
-                scope, "credits", amount, Window(kind), "assumed", "potluck.toml", f"budget/{kind}", own=True
+                scope, "credits", amount, window, "assumed", "potluck.toml", f"budget/{window.kind}", own=True
             )
-            for kind, amount in (("day", day), ("month", month))
+            for window, amount in said
             if amount is not None
         )
 

@@ -88,7 +88,10 @@ def why_not(
 
 
 def _budget_line(provider: Provider) -> str:
-    return f'[providers.{provider.id}] budget_day = "1.00" and/or budget_month = "10.00", in US dollars'
+    return (
+        f'[providers.{provider.id}] budget_day = "1.00" and/or budget_month = "10.00", in US dollars; with price_in '
+        "and price_out if you know them"
+    )
 
 
 def facts_age(provider: Provider, today: date) -> int:

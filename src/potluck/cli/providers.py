@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 HEADINGS = (
     ("open", "Open: you have what it takes"),
+    ("kept_out", "You have a key, but it stays out"),
     ("one_key_away", "One free key away"),
     ("trial", "Free credit once, then paid"),
     ("local", "On this machine, when it runs"),
@@ -26,7 +27,7 @@ HEADINGS = (
     ("paid", "Paid only"),
     ("retired", "Gone"),
 )
-ALWAYS = ("open", "one_key_away")
+ALWAYS = ("open", "kept_out", "one_key_away")
 
 
 def providers(
@@ -108,7 +109,7 @@ def _group(state: str, group: Sequence[Standing]) -> Any:
     from potluck.cli.show import escape, table
     from potluck.cli.standing import allowance, data, needs
 
-    if state in ("retired", "local", "closed"):
+    if state in ("retired", "local", "closed", "kept_out"):
         shown = table("Provider!", "Why" if state != "local" else "Where")
         for each in group:
             where = each.provider.base_url if state == "local" else each.why

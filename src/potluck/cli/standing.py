@@ -14,10 +14,11 @@ import msgspec
 from potluck import catalog
 from potluck.catalog import Limit, Provider
 from potluck.cli.show import amount
+from potluck.config import Provider as Choice
 from potluck.config import Settings
 from potluck.types import Target
 
-State = Literal["open", "one_key_away", "trial", "paid", "closed", "local", "retired"]
+State = Literal["open", "kept_out", "one_key_away", "trial", "paid", "closed", "local", "retired"]
 
 _UNITS = {
     "requests": "req",
@@ -73,6 +74,9 @@ def _standing(provider: Provider, models: int, settings: Settings, environ: Mapp
         return Standing(provider, "local", why, models)
     if models:
         return Standing(provider, "open", "", models)
+    kept_out = _kept_out(provider, settings, environ)
+    if kept_out:
+        return Standing(provider, "kept_out", why or kept_out, 0)
     with_keys = {**environ, **dict.fromkeys((*provider.env, *provider.key_env), "a-key")}
     if provider.category in ("paid", "dedicated"):
         return Standing(provider, "paid", why or "only paid models; never_bill keeps them away", 0)
@@ -81,6 +85,22 @@ def _standing(provider: Provider, models: int, settings: Settings, environ: Mapp
     if _why_not(provider, settings, with_keys):
         return Standing(provider, "closed", why, 0)
     return Standing(provider, "trial" if provider.category == "trial_credit" else "one_key_away", why, 0)
+
+
+def _kept_out(provider: Provider, settings: Settings, environ: Mapping[str, str]) -> str:
+    """Why a provider whose key is set serves nothing: money, or a list that has not come yet; "" if neither."""
+    choice = settings.providers.get(provider.id, catalog.AS_IT_IS)
+    if provider.unusable or not choice.enabled or not catalog.key_of(provider, environ, choice):
+        return ""
+    if any(not environ.get(name, "").strip() for name in provider.env):
+        return ""
+    if provider.discover and not _why_not(provider, settings, environ):
+        return "its models are listed once `potluck serve` runs; those that cost need a budget (potluck.toml)"
+    said = settings.providers.get(provider.id, Choice())
+    money = msgspec.structs.replace(said, budget_day="1", budget_month=None)  # as if there were any
+    rich = msgspec.structs.replace(settings, never_bill=False, providers={provider.id: money})
+    opened = not _why_not(provider, rich, environ) and _why_not(provider, settings, environ)
+    return "only never_bill, or a budget that is missing, keeps it out" if opened else ""
 
 
 def _why_not(provider: Provider, settings: Settings, environ: Mapping[str, str]) -> str:
