@@ -184,6 +184,7 @@ class Gateway:
             if self._ticks % SLOW_TICKS == 0:
                 self.keyring.refresh()
                 self.views.publish()
+                self.views.foresee()
         except Exception:  # the store may be locked or gone for a while; serving goes on from the leases
             _log.exception("the stores could not be updated; trying again")
         self._timer = asyncio.get_running_loop().call_later(TICK, self._tick)

@@ -5,12 +5,15 @@ Rules: nothing here holds a key or a prompt. Counters of the other workers are r
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from potluck import __version__
+from potluck.app import foresight
+from potluck.quota.forecast import Profile
 from potluck.server.meters import exposition
 from potluck.store import counters, reports
 
@@ -26,6 +29,7 @@ class Views:
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
         self._connection = gateway.database.connect()
+        self._learn_at = 0.0
 
     def pages(self) -> dict[str, Callable[[], Any]]:
         return {
@@ -55,7 +59,7 @@ class Views:
     def quota(self) -> list[Any]:
         gateway = self._gateway
         gateway.ledger.flush()
-        return [msgspec.to_builtins(state) for state in gateway.ledger.snapshot(gateway.pool.targets)]
+        return foresight.quotas(gateway.ledger, gateway.paces, gateway.pool.targets)
 
     def targets(self) -> list[dict[str, Any]]:
         gateway = self._gateway
@@ -98,7 +102,22 @@ class Views:
             (state.scope, state.unit, state.label, float(state.left))
             for state in gateway.ledger.snapshot(gateway.pool.targets)
         ]
-        return exposition(rows, left)
+        return exposition(
+            rows, left, foresight.exhaustion(gateway.ledger, gateway.paces, gateway.pool.targets)
+        )
+
+    def foresee(self) -> None:
+        """Learns, once an hour and beside the event loop, which hours of the day are busy."""
+        gateway, now = self._gateway, self._gateway.clock.now()
+        if now < self._learn_at:
+            return
+        self._learn_at = now + foresight.AGAIN
+        learning = asyncio.get_running_loop().run_in_executor(None, foresight.profile, gateway.database, now)
+        learning.add_done_callback(self._learnt)
+
+    def _learnt(self, learning: asyncio.Future[Profile]) -> None:
+        if not learning.cancelled() and learning.exception() is None:  # else the old one goes on
+            self._gateway.paces.profile = learning.result()
 
     def publish(self) -> None:
         """Puts this worker's counters where the other workers' `/metrics` finds them."""

@@ -1,4 +1,4 @@
-"""`potluck quota`: what is used, what is left, and when it comes back.
+"""`potluck quota`: what is used, what is left, when it runs out at today's pace, and when it comes back.
 
 Rules: a gateway that runs is asked first, as it knows what its workers hold this moment; else the ledger on
 disk is read, which is at most a second behind. Amounts stay in the quota's own unit.
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 States = list[dict[str, Any]]
 _NOT_ALLOWED = (401, 403, 404)
+_FAR = 60 * 86_400.0  # seconds: a pace says nothing about a day after that
 
 
 def quota(
@@ -36,7 +37,7 @@ def quota(
     json: options.Json = False,
     config: options.Config = None,
 ) -> None:
-    """Show the quotas: used, left, and when they come back."""
+    """Show the quotas: used, left, when they run out at today's pace, and when they come back."""
     from potluck.cli.show import console, emit, note
 
     if json and watch:
@@ -87,18 +88,21 @@ def reader(config: Path | None) -> tuple[Callable[[], States], str]:
 
 
 def _ledger(config: Path | None) -> Callable[[], States]:
-    import msgspec
-
     from potluck import app
+    from potluck.app import foresight
+    from potluck.quota.pace import Paces
 
     settings = options.settings(config)
     targets = app.inventory(settings, os.environ).targets
     settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
     ledger = app.open_ledger(settings, worker=f"look-{os.getpid()}")
+    paces = Paces(app.SystemClock(), worker=ledger.worker)
+    if (settings.home / "potluck.sqlite").exists():
+        paces.profile = foresight.profile(app.database(settings), time.time())
 
     def read() -> States:
         ledger.flush()  # it holds nothing, so this only reads what changed
-        return [msgspec.to_builtins(state) for state in ledger.snapshot(targets)]
+        return foresight.quotas(ledger, paces, targets)
 
     return read
 
@@ -120,7 +124,7 @@ def render(states: States, now: float) -> Table:
     """The table; `now` is epoch seconds."""
     from potluck.cli.show import amount, bar, duration, escape, table
 
-    shown = table("Whose", "Limit", "Left!", ">!", "Of>!", "Back in>!")
+    shown = table("Whose", "Limit", "Left!", ">!", "Of>!", "Runs out>!", "Back in>!")
     before = ""
     for s in sorted(states, key=lambda s: (s["scope"], s["label"])):
         left, unit = max(0, s["left"]), s["unit"]
@@ -134,6 +138,7 @@ def render(states: States, now: float) -> Table:
             bar(share, 8),
             amount(left, unit),
             amount(s["amount"], unit),
+            _until_gone(s, now),
             duration(back) if s["used"] or closed else "",
         )
         before = s["scope"]
@@ -141,6 +146,16 @@ def render(states: States, now: float) -> Table:
         shown.caption = "* the provider itself told us this number; the catalog has another"
         shown.caption_justify = "left"
     return shown
+
+
+def _until_gone(state: dict[str, Any], now: float) -> str:
+    """How long it lasts at today's pace; nothing where it returns before, or is gone anyway."""
+    from potluck.cli.show import duration
+
+    moment = state.get("runs_out_at")  # a gateway of an older version does not say
+    if moment is None or math.isinf(moment) or state["left"] <= 0 or moment - now > _FAR:
+        return ""
+    return f"[yellow]in {duration(moment - now)}[/]"
 
 
 def _whose(scope: str) -> str:

@@ -79,13 +79,19 @@ class _Once(Collector):
         return self._families
 
 
-def exposition(rows: Iterable[tuple[str, str, int]], left: Iterable[tuple[str, str, str, float]]) -> bytes:
-    """Prometheus text of counter rows (summed) and of quotas left (scope, unit, window, amount left)."""
+def exposition(
+    rows: Iterable[tuple[str, str, int]],
+    left: Iterable[tuple[str, str, str, float]],
+    ahead: Iterable[tuple[str, str, str, float, float]] = (),
+) -> bytes:
+    """Prometheus text of counter rows (summed), of quotas left (scope, unit, window, amount left), and of what is
+    ahead of each (scope, unit, window, seconds until it runs out, seconds until it is whole again).
+    """
     sums: defaultdict[tuple[str, str], int] = defaultdict(int)
     for name, labels, value in rows:
         sums[name, labels] += value
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Once([*_counters(sums), *_histograms(sums), _quotas(left)]))
+    registry.register(_Once([*_counters(sums), *_histograms(sums), _quotas(left), *_ahead(ahead)]))
     return generate_latest(registry)
 
 
@@ -127,3 +133,21 @@ def _quotas(left: Iterable[tuple[str, str, str, float]]) -> Metric:
     for scope, unit, window, amount in left:
         family.add_metric((scope, unit, window), amount)
     return family
+
+
+def _ahead(ahead: Iterable[tuple[str, str, str, float, float]]) -> Iterator[Metric]:
+    labels = ("scope", "unit", "window")
+    out = GaugeMetricFamily(
+        "potluck_quota_exhaustion_seconds",
+        "Seconds until a quota runs out at today's pace; +Inf if it returns before.",
+        labels=labels,
+    )
+    back = GaugeMetricFamily(
+        "potluck_quota_return_seconds",
+        "Seconds until all that is spent of a quota has come back; +Inf if it never does.",
+        labels=labels,
+    )
+    for scope, unit, window, runs_out, returns in ahead:
+        out.add_metric((scope, unit, window), runs_out)
+        back.add_metric((scope, unit, window), returns)
+    yield from (out, back)

@@ -99,6 +99,12 @@ def totals(
     return found
 
 
+def moments(connection: Connection, since: float, most: int = 20_000) -> list[float]:
+    """When the latest requests came, in epoch seconds: answered from the index alone."""
+    sql = "SELECT at FROM requests WHERE at >= ? ORDER BY at DESC LIMIT ?"
+    return [float(row[0]) for row in connection.query(sql, since, most)]
+
+
 def prune(connection: Connection, older_than: float) -> int:
     """Delete what was recorded before an epoch second: how many rows. In small bites, to let writers in."""
     sql = "DELETE FROM requests WHERE id IN (SELECT id FROM requests WHERE at < ? ORDER BY at LIMIT ?)"
