@@ -137,6 +137,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     never_bill: bool = True
     record_prompts: bool = False
+    keep_records_days: Natural = 30  # 0 = for ever
     sim: bool = False
     anonymous_providers: tuple[str, ...] = ()
     allowed_hosts: tuple[str, ...] = ()

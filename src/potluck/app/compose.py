@@ -18,6 +18,7 @@ import msgspec
 from potluck import catalog
 from potluck.app.pacing import pacing
 from potluck.app.remote import RemoteModels
+from potluck.app.retention import Retention
 from potluck.app.views import Views
 from potluck.config import Settings
 from potluck.delivery import Patience, Sender
@@ -129,9 +130,10 @@ class Gateway:
         self.door = Door(_door_limits(settings), openai.render_error)
         self.views = Views(self)
         self.asgi = self._web()
+        self.retention = Retention(self.database, settings.home, settings.keep_records_days, self.clock)
         self._ticks = 0
         self._timer: asyncio.TimerHandle | None = None
-        self._listing: asyncio.Task[None] | None = None
+        self._beside: list[asyncio.Task[None]] = []
 
     def _web(self) -> Web:
         settings = self.settings
@@ -174,7 +176,8 @@ class Gateway:
         self.pool = Pool((*self.inventory.targets, *self.remote.targets, *targets), profiles(self.settings))
 
     def start(self) -> None:
-        self._listing = asyncio.create_task(self.remote.run(self.upstream, lambda: self.use(self._near)))
+        listing = self.remote.run(self.upstream, lambda: self.use(self._near))
+        self._beside = [asyncio.create_task(listing), asyncio.create_task(self.retention.run())]
         self._timer = asyncio.get_running_loop().call_later(TICK, self._tick)
 
     def _tick(self) -> None:
@@ -193,9 +196,9 @@ class Gateway:
         """Gives back what was leased and writes down what is not yet written."""
         if self._timer is not None:
             self._timer.cancel()
-        if self._listing is not None:
-            self._listing.cancel()
-            await asyncio.gather(self._listing, return_exceptions=True)
+        for task in self._beside:
+            task.cancel()
+        await asyncio.gather(*self._beside, return_exceptions=True)
         await self.upstream.close()
         self.ledger.close()
         await asyncio.to_thread(self.recorder.close)

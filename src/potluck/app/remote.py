@@ -11,8 +11,7 @@ import asyncio
 import contextlib
 import logging
 import os
-import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -20,15 +19,13 @@ from urllib.parse import urlsplit
 import msgspec
 
 from potluck import catalog
+from potluck.app.turn import turn
 from potluck.catalog import Listed, Provider
 from potluck.config import Settings
 from potluck.dialects import blame
 from potluck.errors import ConfigError, Invalid, TargetFailed
 from potluck.types import Clock, Target
 from potluck.upstream import Call, Origin, Timeouts, Upstream, header_lines
-
-if sys.platform != "win32":
-    import fcntl
 
 FILE = "models.json"
 FRESH = 6 * 3600.0  # seconds a list holds: hosts add models by the week
@@ -88,7 +85,7 @@ class RemoteModels:
         """Ask whoever is due, adopt what is known; seconds until the next look. Raises OSError."""
         pause = LOOK_EVERY
         if self._due():
-            with _turn(self._path) as ours:
+            with turn(self._path) as ours:
                 pause = LOOK_EVERY if ours else SOON
                 due = self._due() if ours else []  # another worker may just have asked
                 if due:
@@ -182,21 +179,6 @@ async def _get(target: Target, upstream: Upstream) -> bytes:
         return body
     finally:
         exchange.close()
-
-
-@contextlib.contextmanager
-def _turn(path: Path) -> Iterator[bool]:
-    """Whether it is this worker's turn to ask: at most one holds the lock, and a dead one holds none."""
-    if sys.platform == "win32":
-        yield True  # one worker only there
-        return
-    with open(path.with_name(path.name + ".lock"), "w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            yield False
-            return
-        yield True
 
 
 def _write(path: Path, lists: dict[str, List]) -> None:
