@@ -20,16 +20,16 @@ from potluck.server.meters import Meters
 from potluck.server.willing import Willing
 from potluck.store.keys import ClientKey
 from potluck.store.records import Record, Recorder
-from potluck.surfaces import openai
-from potluck.types import Chunk, Clock, Reply, Request, Trace, Usage
+from potluck.surfaces.surface import About, Asked, Surface
+from potluck.types import Clock, Reply, Request, Trace, Usage
 
+Scope = dict[str, Any]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Extra = tuple[tuple[bytes, bytes], ...]
 Sent = Mapping[bytes, bytes]
 
-_OPENING = ((b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-store"))
-_PARSE = {"chat": openai.parse_chat, "embeddings": openai.parse_embeddings}
+_NO_STORE = (b"cache-control", b"no-store")
 
 
 class ClientLeft(Exception):
@@ -58,7 +58,14 @@ class Chat:
         self._count = itertools.count(1)
 
     async def serve(
-        self, kind: str, key: ClientKey, receive: Receive, send: Send, extra: Extra, sent: Sent
+        self,
+        surface: Surface,
+        scope: Scope,
+        key: ClientKey,
+        receive: Receive,
+        send: Send,
+        extra: Extra,
+        sent: Sent,
     ) -> None:
         """`sent`: the request's headers. Raises PotluckError for the caller to render, if nothing was sent."""
         self._limiter.refuse_early(key)
@@ -68,20 +75,27 @@ class Chat:
             return
         trace = Trace(id=f"{self._prefix}{next(self._count):08x}")
         began, at = self._clock.monotonic(), self._clock.now()
-        request = _PARSE[kind](body, trace=trace)
+        request = surface.parse(Asked(body, scope["path"], scope["query_string"]), trace)
         check_model(key, request.model)
-        request = request.replace(tenant=key.id, deadline=began + self._total)
+        request = request.replace(tenant=key.id, deadline=began + self._total, allowed=key.limits.models)
         request = self._willing.of(request, sent, key, began)
         ticket = self._limiter.admit(key, request.tokens_in, request.tokens_out)
+        await self._work(surface, About(trace.id, request.model, at, request), ticket, began, send, extra)
+
+    async def _work(
+        self, surface: Surface, about: About, ticket: Pass, began: float, send: Send, extra: Extra
+    ) -> None:
+        """From admission to record."""
+        request = about.request
         self._meters.open += 1
         status, reply, early = 499, None, None
         try:
             if request.stream and request.wait_until:
-                early = KeepAlive(send, [*_OPENING, *_headers(request, extra)], self._willing.keep_alive)
+                early = self._early(surface, about, send, extra)
                 request = request.replace(on_wait=early.begin)
             reply = await self._handler(request)
             send_it = self._stream if request.stream else self._whole
-            status = await send_it(request, reply, send, extra, early)
+            status = await send_it(surface, about, reply, send, extra, early)
         except errors.PotluckError as error:
             status = error.status
             if early is None or not await early.failed(error):
@@ -91,69 +105,63 @@ class Chat:
                 early.stop()
             if reply is not None:
                 reply.close()
-            self._done(request, ticket, status, began, at)
+            self._done(surface, about, ticket, status, began)
 
-    def _done(self, request: Request, ticket: Pass, status: int, began: float, at: float) -> None:
+    def _early(self, surface: Surface, about: About, send: Send, extra: Extra) -> KeepAlive:
+        head = [(b"content-type", surface.stream_type), _NO_STORE, *_headers(about.request, extra)]
+        return KeepAlive(send, head, self._willing.keep_alive, surface.writer(about))
+
+    def _done(self, surface: Surface, about: About, ticket: Pass, status: int, began: float) -> None:
         """Whatever became of it: count it, charge it, write it down."""
         self._meters.open -= 1
-        usage, cost = _sum(request.trace)
-        if request.trace.attempts:
+        trace = about.request.trace
+        usage, cost = _sum(trace)
+        if trace.attempts:
             ticket.done(usage, cost)
         else:
             ticket.release()
-        self._write(request, status, began, at, usage, cost)
+        self._write(surface.name, about, status, began, usage, cost)
 
     async def _whole(
-        self, request: Request, reply: Reply, send: Send, extra: Extra, early: KeepAlive | None
+        self, surface: Surface, about: About, reply: Reply, send: Send, extra: Extra, early: KeepAlive | None
     ) -> int:
         whole = reply.whole
-        if whole is not None and whole.dialect == "openai":
+        if whole is not None and whole.dialect == surface.dialect:
             body = whole.raw
         else:
-            events = [event async for chunk in reply for event in chunk.events]
-            body = openai.render_whole(
-                events, id=_answer_id(request), model=request.model, created=int(self._clock.now())
-            )
+            body = surface.whole([event async for chunk in reply for event in chunk.events], about)
         head = [(b"content-type", JSON), (b"content-length", b"%d" % len(body))]
-        await send(
-            {"type": "http.response.start", "status": 200, "headers": [*head, *_headers(request, extra)]}
-        )
+        headers = [*head, *_headers(about.request, extra)]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": body})
         return 200
 
     async def _stream(
-        self, request: Request, reply: Reply, send: Send, extra: Extra, early: KeepAlive | None
+        self, surface: Surface, about: About, reply: Reply, send: Send, extra: Extra, early: KeepAlive | None
     ) -> int:
-        headers = _headers(request, extra)
+        headers = _headers(about.request, extra)
+        writer = surface.writer(about)
         if early is None or not await early.sent_already():
-            head = [*_OPENING, *headers]
+            head = [(b"content-type", surface.stream_type), _NO_STORE, *headers]
             await send({"type": "http.response.start", "status": 200, "headers": head})
         else:  # the head went out before anything was known: what it could not say is a comment
             await send({"type": "http.response.body", "body": comments(headers), "more_body": True})
         try:
+            take = writer.take
             async for chunk in reply:
-                raw = (
-                    chunk.raw
-                    if chunk.dialect == "openai" and not chunk.whole
-                    else self._rendered(request, chunk)
-                )
-                await send({"type": "http.response.body", "body": raw, "more_body": True})
+                await send({"type": "http.response.body", "body": take(chunk), "more_body": True})
         except errors.PotluckError as error:
-            await send({"type": "http.response.body", "body": openai.render_error_event(error)})
+            await send({"type": "http.response.body", "body": writer.broke(error)})
             return error.status
-        await send({"type": "http.response.body", "body": openai.DONE})
+        await send({"type": "http.response.body", "body": writer.ending()})
         return 200
 
-    def _rendered(self, request: Request, chunk: Chunk) -> bytes:
-        return openai.render_events(
-            chunk.events, id=_answer_id(request), model=request.model, created=int(self._clock.now())
-        )
-
-    def _write(self, request: Request, status: int, began: float, at: float, usage: Usage, cost: int) -> None:
-        trace, ended = request.trace, self._clock.monotonic()
+    def _write(self, surface: str, about: About, status: int, began: float, usage: Usage, cost: int) -> None:
+        request, ended = about.request, self._clock.monotonic()
+        trace = request.trace
         attempts = trace.attempts
         last = attempts[-1] if attempts else None
-        self._meters.answered("openai", str(status), ended - began)
+        self._meters.answered(surface, str(status), ended - began)
         for attempt in attempts:
             self._meters.attempt(attempt)
         if trace.waited:
@@ -161,7 +169,7 @@ class Chat:
         self._recorder.record(
             Record(
                 id=trace.id,
-                at=at,
+                at=about.at,
                 tenant=request.tenant,
                 wish=request.model,
                 target=last.target if last else "",
@@ -174,7 +182,7 @@ class Chat:
                 cost=cost,
                 ms_first=(last.first - began) * 1e3 if last and last.first else 0.0,
                 ms=(ended - began) * 1e3,
-                surface="openai",
+                surface=surface,
                 prompt=_prompt(request) if self._record_prompts else None,
             )
         )
@@ -229,10 +237,6 @@ def _sum(trace: Trace) -> tuple[Usage, int]:
         any(one.estimated for one in used),
     )
     return usage, sum(attempt.cost for attempt in attempts)
-
-
-def _answer_id(request: Request) -> str:
-    return f"chatcmpl-{request.trace.id}"
 
 
 def _prompt(request: Request) -> str:

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 from potluck.errors import PotluckError
-from potluck.surfaces import openai
+from potluck.surfaces.surface import Writer
 
 QUIET = 2.0  # seconds of waiting before the head is sent
 WAITING = b": waiting\n\n"
@@ -24,8 +24,8 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 class KeepAlive:
     """Ask `sent_already` before anything else is sent."""
 
-    def __init__(self, send: Send, head: list[tuple[bytes, bytes]], every: float) -> None:
-        self._send, self._head, self._every = send, head, every
+    def __init__(self, send: Send, head: list[tuple[bytes, bytes]], every: float, writer: Writer) -> None:
+        self._send, self._head, self._every, self._writer = send, head, every, writer
         self.sent = False
         self._task: asyncio.Task[None] | None = None
 
@@ -50,7 +50,7 @@ class KeepAlive:
         """Ends a stream whose head is out with an error event; False if the error may still be a status."""
         if not await self.sent_already():
             return False
-        await self._send({"type": "http.response.body", "body": openai.render_error_event(error)})
+        await self._send({"type": "http.response.body", "body": self._writer.broke(error)})
         return True
 
     async def _run(self) -> None:

@@ -21,6 +21,8 @@ from potluck.server.gate import Gate
 from potluck.store.keyring import Keyring
 from potluck.store.keys import ClientKey
 from potluck.surfaces import openai
+from potluck.surfaces.routes import CHAT, family, surface_of
+from potluck.surfaces.surface import Surface
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -56,7 +58,6 @@ class Web:
         self._chat, self._gate, self._keyring = chat, gate, keyring
         self._models, self._metrics, self._views, self._ready = models, metrics, views, ready
         self._openapi, self._started = openapi, started
-        self._posts = {"/v1/chat/completions": "chat", "/v1/embeddings": "embeddings"}
         self._gets: dict[str, Callable[[ClientKey], Answer]] = {
             "/v1/models": lambda key: Answer(openai.render_models(self._allowed(key), self._started)),
             "/metrics": self._scrape,
@@ -77,23 +78,23 @@ class Web:
             extra = self._gate.check(headers, scope["method"])
             await self._route(scope, headers, receive, send, extra)
         except errors.PotluckError as error:
-            await respond(send, refusal(error, extra))
+            await respond(send, refusal(error, extra, family(scope["path"])))
         except asyncio.CancelledError:
             # The protocol cancels us when the client has left; a shutdown cancels us too, and that one counts.
             if not scope.get("potluck.gone"):
                 raise
         except Exception:
             _log.exception("a request failed in a way it must not")
-            await respond(send, refusal(errors.PotluckError(_OURS), extra))
+            await respond(send, refusal(errors.PotluckError(_OURS), extra, family(scope["path"])))
 
     async def _route(
         self, scope: Scope, headers: Any, receive: Receive, send: Send, extra: tuple[tuple[bytes, bytes], ...]
     ) -> None:
         path, method = scope["path"], scope["method"]
-        kind = self._posts.get(path)
-        if kind is not None and method == "POST":
+        surface = surface_of(path)
+        if surface is not None and method == "POST":
             sent = dict(headers)
-            await self._chat.serve(kind, self._who(sent), receive, send, extra, sent)
+            await self._chat.serve(surface, scope, self._who(sent), receive, send, extra, sent)
             return
         if method == "OPTIONS":
             await respond(send, Answer(b"", status=204, headers=extra))
@@ -102,16 +103,14 @@ class Web:
         await respond(send, answer.plus(extra))
 
     def _get(self, path: str, method: str, headers: Any) -> Answer:
-        known = (
-            path in self._posts or path in self._gets or path in self._open or path.startswith("/v1/models/")
-        )
-        if not known:
+        posts = surface_of(path) is not None
+        if not (posts or path in self._gets or path in self._open or path.startswith("/v1/models/")):
             raise errors.NotFound(
                 f"There is nothing at {path[:100]!r}. Clients speak to /v1/chat/completions, /v1/embeddings and "
                 "/v1/models; set your client's base URL to this address with /v1 at its end."
             )
-        if method not in ("GET", "HEAD") or path in self._posts:
-            wanted = "POST" if path in self._posts else "GET"
+        if method not in ("GET", "HEAD") or posts:
+            wanted = "POST" if posts else "GET"
             raise MethodNotAllowed(f"{path} takes {wanted}, not {method}.")
         if path in self._open:
             return self._open[path]()
@@ -121,7 +120,8 @@ class Web:
         return self._one_model(path.removeprefix("/v1/models/"), key)
 
     def _who(self, sent: Mapping[bytes, bytes]) -> ClientKey:
-        return self._keyring.authenticate(sent.get(b"authorization") or sent.get(b"x-api-key") or b"")
+        given = sent.get(b"authorization") or sent.get(b"x-api-key") or sent.get(b"x-goog-api-key")
+        return self._keyring.authenticate(given or b"")
 
     def _allowed(self, key: ClientKey) -> list[str]:
         return [name for name in self._models() if key.limits.allows(name)]
@@ -155,12 +155,14 @@ class Web:
 _OURS = "Potluck failed on this request; the fault is ours. The gateway's log has the details; please report them."
 
 
-def refusal(error: errors.PotluckError, extra: tuple[tuple[bytes, bytes], ...] = ()) -> Answer:
-    """An error as HTTP: status, OpenAI's body, and a true Retry-After where there is one."""
+def refusal(
+    error: errors.PotluckError, extra: tuple[tuple[bytes, bytes], ...] = (), surface: Surface = CHAT
+) -> Answer:
+    """An error as HTTP: status, the body its client understands, and a true Retry-After where there is one."""
     headers = list(extra)
     if error.retry_after is not None:
         headers.append((b"retry-after", b"%d" % max(1, -int(-error.retry_after // 1))))
-    return Answer(openai.render_error(error), status=error.status, headers=tuple(headers))
+    return Answer(surface.error(error), status=error.status, headers=tuple(headers))
 
 
 def _admin(key: ClientKey) -> None:

@@ -1,0 +1,23 @@
+"""Which surface answers at which path. A table, so that what a client can reach is read in one place."""
+
+from __future__ import annotations
+
+from potluck.surfaces.chat import ChatCompletions, Embeddings
+from potluck.surfaces.surface import Surface
+
+CHAT = ChatCompletions()
+
+POSTS: dict[str, Surface] = {
+    "/v1/chat/completions": CHAT,
+    "/v1/embeddings": Embeddings(),
+}
+
+
+def surface_of(path: str) -> Surface | None:
+    """The surface that takes a POST at this path."""
+    return POSTS.get(path)
+
+
+def family(path: str) -> Surface:
+    """Whose error format a client of this path understands, also where nothing is."""
+    return surface_of(path) or CHAT
