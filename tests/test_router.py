@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from potluck.errors import ConfigError, UnknownModel, Unsupported
+from potluck.errors import ConfigError, Forbidden, UnknownModel, Unsupported
 from potluck.router import Outlook, Pool, Profile, Wish, plan, score
 from potluck.types import Request, Target
 
@@ -181,3 +181,31 @@ def test_a_tiny_model_at_home_comes_after_what_a_budget_was_set_for_unless_speed
     assert order(request("auto:fast"), Pool([paid, HOME]))[0] == "home/tiny"
     broke = order(request(), Pool([paid, HOME, BIG]), p=Outlook(full=True))
     assert broke == ["b/big", "home/tiny", "p/paid"]
+
+
+@pytest.mark.parametrize(
+    ("allowed", "reached"),
+    [
+        ((), ["b/big", "a/small"]),
+        (("auto*",), ["b/big", "a/small"]),
+        (("*",), ["b/big", "a/small"]),
+        (("auto", "a/small"), ["a/small"]),
+        (("auto", "b/*"), ["b/big"]),
+        (("a/small",), ["a/small"]),
+    ],
+)
+def test_a_client_keys_list_binds_where_it_is_sent_too(allowed: tuple[str, ...], reached: list[str]) -> None:
+    assert order(request(allowed=allowed), Pool([SMALL, BIG])) == reached
+
+
+def test_a_list_that_leaves_no_target_is_refused_with_the_list() -> None:
+    for allowed in (("auto", "c/gone"), ("auto", "gpt-9")):
+        with pytest.raises(Forbidden, match=r"may only use auto, .*'auto'"):
+            order(request(allowed=allowed), Pool([SMALL, BIG]))
+
+
+def test_a_profile_that_a_key_may_ask_for_decides_where_it_goes() -> None:
+    pool = Pool([SMALL, BIG], {"home": Profile(Wish(exact="a/small"))})
+    assert order(request("home", allowed=("home",)), pool) == ["a/small"]
+    with pytest.raises(Forbidden):
+        order(request("auto", allowed=("auto", "home-*")), pool)  # names nothing: never everything

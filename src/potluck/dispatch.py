@@ -107,7 +107,7 @@ class Dispatch:
 
     def _plan(self, request: Request) -> Plan:
         pool, now = self._pool(), self._clock.monotonic()
-        key = (request.model, request.kind, request.needs, request.tokens_in.bit_length())
+        key = (request.model, request.kind, request.needs, request.tokens_in.bit_length(), request.allowed)
         kept = self._plans.get(key)
         if kept is not None and kept[0] > now and kept[1] is pool:
             return kept[2]

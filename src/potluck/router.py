@@ -21,12 +21,13 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from fnmatch import fnmatchcase
 from math import log2
 
 import msgspec
 
 from potluck import price
-from potluck.errors import ConfigError, UnknownModel, Unsupported
+from potluck.errors import ConfigError, Forbidden, UnknownModel, Unsupported
 from potluck.types import Plan, Request, Target
 
 SPECIALITIES = frozenset({"general", "code", "math", "vision", "multilingual", "reasoning"})
@@ -112,11 +113,32 @@ class Pool:
         among = self._named.get(wish.exact, ()) if wish.exact else self.targets
         return [target for target in among if target.kind == kind]
 
+    def binding(self, allowed: Sequence[str]) -> Sequence[str]:
+        """The globs that targets themselves must match; none if every glob allows a wish or a profile.
+
+        A client key that may only ask `auto*` may be sent anywhere; one that also names models, or names
+        nothing but models, may be sent to those only, whatever it asks.
+        """
+        wishes = (*AUTO, *self.profiles)
+        models = [glob for glob in allowed if not any(fnmatchcase(name, glob) for name in wishes)]
+        return allowed if models else ()
+
 
 def plan(request: Request, pool: Pool, outlook: Callable[[Target], Outlook]) -> Plan:
-    """The targets worth trying, best first. Raises UnknownModel, or Unsupported when none could ever do it."""
+    """The targets worth trying, best first. Raises UnknownModel, Forbidden when the client key leaves none, or
+    Unsupported when none could ever do it.
+    """
     wish = pool.wish(request.model)
     among = pool.candidates(wish, request.kind)
+    if request.allowed and among:
+        globs = pool.binding(request.allowed)
+        among = [target for target in among if not globs or permitted(target, globs)]
+        if not among:
+            raise Forbidden(
+                f"This client key may only use {', '.join(request.allowed)}, and no target for {request.model!r} "
+                "is one of them. Ask for one of those, or have the key's list of models extended.",
+                param="model",
+            )
     able: list[Target] = []
     reasons: dict[str, int] = {}
     for target in among:
@@ -135,6 +157,12 @@ def plan(request: Request, pool: Pool, outlook: Callable[[Target], Outlook]) -> 
     ]
     scored.sort(key=lambda pair: (-pair[0], pair[1].id))
     return Plan(tuple(target for _, target in scored))
+
+
+def permitted(target: Target, globs: Sequence[str]) -> bool:
+    """Whether a client key's list names this target: by its id, its canonical name or its provider's name."""
+    names = (target.id, target.id.partition("#")[0], target.name, target.model)
+    return any(fnmatchcase(name, glob) for glob in globs for name in names)
 
 
 def unfit(target: Target, request: Request, wish: Wish) -> str:

@@ -28,7 +28,8 @@ class Limits(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fie
     """What one client key may use; 0 and empty mean without limit.
 
     A minute is any 60 seconds in a row, a day starts at midnight UTC. `usd_per_day` is in micro-USD, like
-    every amount of money here. `models` are globs over what the client may ask for ("auto*", "llama-*").
+    every amount of money here. `models` are globs over what the client may ask for ("auto*", "llama-*") and, as
+    soon as one of them names models and not a wish, over where it may be sent (`router.Pool.binding`).
     `priority` is the highest it may ask for while it waits for room.
     """
 

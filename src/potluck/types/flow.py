@@ -58,6 +58,7 @@ class Request(msgspec.Struct, frozen=True, gc=False):
     kind: Kind = "chat"
     stream: bool = False
     tenant: str = ""
+    allowed: tuple[str, ...] = ()  # globs over the models and targets its client key may use; () = all
     tokens_in: int = 0  # estimate of the prompt, in tokens
     tokens_out: int = 0  # what the answer may take: max_tokens, or a guess
     needs: frozenset[str] = frozenset()  # tools | image | json_schema | ...
