@@ -6,15 +6,17 @@ Nothing in docs/reference is written by hand: what the code says of itself is th
 from __future__ import annotations
 
 import inspect
+import json
 import sys
 from collections.abc import Iterator
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import typer
 
-from potluck import catalog, config, errors
+from potluck import catalog, config, errors, router
 from potluck.catalog import Provider
 from potluck.cli.tree import root
 
@@ -102,26 +104,82 @@ def _provider(one: Provider) -> str:
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
+def http() -> str:
+    """What a client may send and what comes back, from the OpenAPI document that the gateway serves."""
+    document = json.loads((files("potluck.server") / "openapi.json").read_bytes())
+    sent, back = document["components"]["parameters"], document["components"]["headers"]
+    lines = [
+        *HTTP.splitlines(),
+        "",
+        "## Endpoints",
+        "",
+        "| method | path | for | answers |",
+        "|---|---|---|---|",
+    ]
+    for path, operations in document["paths"].items():
+        for method, one in operations.items():
+            statuses = ", ".join(one["responses"])
+            lines.append(f"| {method.upper()} | `{path}` | {one['summary']} | {statuses} |")
+    lines += ["", "## The `model` field", "", "| says | means |", "|---|---|"]
+    lines += [f"| `{name}` | {_wish(wish)} |" for name, wish in router.AUTO.items()]
+    lines += MODEL_NAMES.splitlines()
+    lines += ["", "## Headers a client may send", "", "| header | example | means |", "|---|---|---|"]
+    lines += [f"| `{one['name']}` | `{one['example']}` | {one['description']} |" for one in sent.values()]
+    lines += ["", "## Headers of an answer", "", "| header | example | means |", "|---|---|---|"]
+    lines += [f"| `{name}` | `{one['example']}` | {one['description']} |" for name, one in back.items()]
+    return "\n".join([*lines, ""])
+
+
+def _wish(wish: router.Wish) -> str:
+    if wish.private:
+        return "never leaves this machine"
+    if wish.fast:
+        return "whoever answered fastest lately"
+    if wish.speciality:
+        return f"prefers models that are good at: {wish.speciality}"
+    return "Potluck chooses: quality, room left, health, price of scarce quota"
+
+
+HTTP = """# HTTP
+
+Clients speak to `http://127.0.0.1:4711/v1`. The gateway serves this document as OpenAPI at `/openapi.json`.
+
+- **Key**: `Authorization: Bearer pk-…` (or `x-api-key`). While no client key exists, clients on this machine need none.
+- **Admin**: `/metrics` and `/potluck/v1/…` need a key made with `potluck keys create NAME --admin`, once there are keys.
+- **Parameters** that Potluck does not know pass through, unless the catalog says that a provider refuses them.
+- **Streams** (`"stream": true`) are server-sent events that end in `data: [DONE]`. One that breaks after its first word ends in an
+  event with an `error`, and without `[DONE]`. Lines that begin with a colon are comments: a request that waits sends them.
+- **Errors** have OpenAI's shape: `{"error": {"message", "type", "param", "code"}}`. [Errors](errors.md) lists the codes.
+- **Headers of a stream** that had to wait come as comments in it, because its head is sent before anything is known."""
+
+MODEL_NAMES = """| a profile's name, such as `home` | what `[profiles.home]` in `potluck.toml` says |
+| `gpt-oss-120b` | these weights, at whichever provider there is room |
+| `groq/openai/gpt-oss-120b` | exactly this target |"""
+
+
 MADE = {
     "cli.md": cli,
     "configuration.md": configuration,
     "errors.md": failures,
+    "http.md": http,
     "providers.md": providers,
 }
 
 
+def stale() -> list[str]:
+    """The pages that do not say what the code says."""
+    pages = {name: PAGES / name for name in MADE}
+    return [name for name, page in pages.items() if not page.is_file() or page.read_text() != MADE[name]()]
+
+
 def main() -> None:
-    stale = []
-    PAGES.mkdir(parents=True, exist_ok=True)
-    for name, make in MADE.items():
-        page, text = PAGES / name, make()
-        if "--check" not in sys.argv:
-            page.write_text(text, encoding="utf-8")
-        elif not page.is_file() or page.read_text(encoding="utf-8") != text:
-            stale.append(name)
-    if stale:
+    if "--check" not in sys.argv:
+        PAGES.mkdir(parents=True, exist_ok=True)
+        for name, make in MADE.items():
+            (PAGES / name).write_text(make(), encoding="utf-8")
+    elif old := stale():
         sys.exit(
-            f"docs/reference is out of date: {', '.join(stale)}. Run `make docs` and commit what it writes."
+            f"docs/reference is out of date: {', '.join(old)}. Run `make docs` and commit what it writes."
         )
 
 
