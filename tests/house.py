@@ -61,9 +61,11 @@ def error_of(answer: httpx2.Response) -> dict[str, Any]:
 def settings_for(world: sim.World, data_dir: Path, **changes: Any) -> tuple[Settings, dict[str, str]]:
     """Settings and environment that open the pretend providers and nothing else."""
     told = sim.environment(world)
+    paced = changes.pop("paced", {})
     environ = {entry["key_env"]: entry["key"] for entry in told.values()}
     providers = {
-        name: Provider(base_url=entry["base_url"], key_env=entry["key_env"]) for name, entry in told.items()
+        name: Provider(base_url=entry["base_url"], key_env=entry["key_env"], pacing=paced.get(name))
+        for name, entry in told.items()
     }
     environ |= {"CLOUDFLARE_ACCOUNT_ID": "pretend-account"}
     settings = Settings(

@@ -75,7 +75,8 @@ class Dispatch:
         self._pool, self._ledger, self._sender = pool, ledger, sender
         self._paces = paces or Paces(clock, worker=ledger.worker)
         self._health, self._clock = health, clock
-        self._queue, self._pacing = queue or Queue(clock, ledger.watch), pacing
+        self._queue = Queue(clock, ledger.watch) if queue is None else queue
+        self._pacing = pacing
         self._plans: dict[object, tuple[float, Pool, Plan]] = {}
 
     async def __call__(self, request: Request) -> Reply:

@@ -16,6 +16,7 @@ import msgspec
 from potluck.types import Secret, Target, Usage
 from potluck.upstream import Origin
 
+ROUNDING = 1e-6  # seconds: sums of floats are not exact
 FLIGHT = 0.25  # seconds: when a request in flight ends, nobody knows
 
 
@@ -43,7 +44,9 @@ class Pace(msgspec.Struct, frozen=True):
 
 
 class Paced(msgspec.Struct, frozen=True):
-    """One account as people see it. `open` of `burst` requests may go at once."""
+    """One account as people see it: `open` of `burst` requests may go at once. Seconds: `wait` until the next may,
+    `whole` until a whole burst may.
+    """
 
     provider: str
     open: int
@@ -51,6 +54,7 @@ class Paced(msgspec.Struct, frozen=True):
     flying: int
     concurrent: int
     wait: float
+    whole: float
 
 
 class Ending(Protocol):
@@ -70,10 +74,14 @@ class Rate:
         self._gap, self._burst, self._due = gap, burst, 0.0
 
     def opens(self) -> float:
-        return self._due - self._gap * (self._burst - 1)
+        return self._due - self._gap * (self._burst - 1) - ROUNDING
 
     def take(self, now: float) -> None:
         self._due = max(now, self._due) + self._gap
+
+    def whole(self, now: float) -> float:
+        """Seconds until a whole burst may go."""
+        return max(0.0, self._due - now)
 
     def left(self, now: float) -> int:
         """How many may go at once now."""
@@ -108,8 +116,8 @@ class Account:
     def describe(self, now: float) -> Paced:
         pace = self._pace
         wait = max(0.0, self.opens(now) - now)
-        left = self._rate.left(now)
-        return Paced(self._provider, left, pace.burst, self.flying, pace.concurrent, wait)
+        left, whole = self._rate.left(now), self._rate.whole(now)
+        return Paced(self._provider, left, pace.burst, self.flying, pace.concurrent, wait, whole)
 
 
 class _Flight:

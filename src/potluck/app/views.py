@@ -13,6 +13,7 @@ import msgspec
 
 from potluck import __version__
 from potluck.app import foresight
+from potluck.app.pacing import bursts
 from potluck.quota.forecast import Profile
 from potluck.server.meters import exposition
 from potluck.store import counters, reports
@@ -59,7 +60,8 @@ class Views:
     def quota(self) -> list[Any]:
         gateway = self._gateway
         gateway.ledger.flush()
-        return foresight.quotas(gateway.ledger, gateway.paces, gateway.pool.targets)
+        rows = foresight.quotas(gateway.ledger, gateway.paces, gateway.pool.targets)
+        return rows + bursts(gateway.pacing, gateway.clock.monotonic(), gateway.ledger.time())
 
     def targets(self) -> list[dict[str, Any]]:
         gateway = self._gateway

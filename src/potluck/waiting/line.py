@@ -17,12 +17,14 @@ LOOK = 5.0  # seconds between tries when nothing was heard: another worker's hol
 PASSES = 8
 SLACK = 0.001  # seconds: how coarse timers are
 
-Key = tuple[str, str, frozenset[str]]
+Key = tuple[str, str, frozenset[str], tuple[str, ...]]
 
 
 def key_of(request: Request) -> Key:
-    """What makes two requests want the same: the wish, the kind, and what a target must be able to do."""
-    return request.model, request.kind, request.needs
+    """What makes two requests want the same: the wish, the kind, what a target must be able to do, and where
+    their client keys may go.
+    """
+    return request.model, request.kind, request.needs, request.allowed
 
 
 class Waiter:

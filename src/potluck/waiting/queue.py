@@ -89,6 +89,8 @@ class Queue:
                     return await walk(waiter.request)
                 except Exhausted as refused:
                     self._refused(waiter, refused)
+            if waiter.line is not None:
+                error.retry_after = max(0.0, waiter.line.opens - self._now())
             raise self._in_vain(error, waiter)
         finally:
             self._leave(waiter)
@@ -180,9 +182,8 @@ class Queue:
 
     def _in_vain(self, error: Exhausted, waiter: Waiter) -> Exhausted:
         now, line = self._now(), waiter.line
-        opens = line.opens - now if line is not None and line.opens > now else error.retry_after or 0.0
         waited = waiter.request.trace.waited + (now - waiter.since if line is not None else 0.0)
-        return refusal.in_vain(error, waited, opens)
+        return refusal.in_vain(error, waited)
 
     def _heard(self, provider: str) -> None:
         now = self._now()

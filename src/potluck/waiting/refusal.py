@@ -37,10 +37,8 @@ def no_place(error: Exhausted, why: str) -> Exhausted:
     )
 
 
-def in_vain(error: Exhausted, waited: float, retry_after: float) -> Exhausted:
-    again = _but(error, f"It waited {waited:.1f} s in vain.")
-    again.retry_after = retry_after
-    return again
+def in_vain(error: Exhausted, waited: float) -> Exhausted:
+    return _but(error, f"It waited {waited:.1f} s in vain.")
 
 
 def _but(error: Exhausted, why: str) -> Exhausted:
