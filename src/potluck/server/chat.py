@@ -70,7 +70,7 @@ class Chat:
         """`sent`: the request's headers. Raises PotluckError for the caller to render, if nothing was sent."""
         self._limiter.refuse_early(key)
         try:
-            body = await _body(receive)
+            body = await read_body(receive)
         except ClientLeft:
             return
         trace = Trace(id=f"{self._prefix}{next(self._count):08x}")
@@ -188,8 +188,8 @@ class Chat:
         )
 
 
-async def _body(receive: Receive) -> bytes:
-    """The whole body; its size and pace are the door's business (`protocol.py`)."""
+async def read_body(receive: Receive) -> bytes:
+    """The whole body; its size and pace are the door's business (`protocol.py`). Raises ClientLeft."""
     message = await receive()
     if message["type"] != "http.request":
         raise ClientLeft

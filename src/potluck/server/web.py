@@ -16,7 +16,8 @@ import msgspec
 
 from potluck import errors
 from potluck.server.answer import Answer, respond
-from potluck.server.chat import Chat
+from potluck.server.chat import Chat, ClientLeft, read_body
+from potluck.server.desk import Desk, Desks, MethodNotAllowed, Visit
 from potluck.server.gate import Gate
 from potluck.store.keyring import Keyring
 from potluck.store.keys import ClientKey
@@ -30,10 +31,6 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 View = Callable[[], Any]
 
 _log = logging.getLogger(__name__)
-
-
-class MethodNotAllowed(errors.Rejected):
-    status, code = 405, "method_not_allowed"
 
 
 class Web:
@@ -54,10 +51,11 @@ class Web:
         ready: Callable[[], str],
         openapi: bytes,
         started: int,
+        desks: Mapping[str, Desk] | None = None,
     ) -> None:
         self._chat, self._gate, self._keyring = chat, gate, keyring
         self._models, self._metrics, self._views, self._ready = models, metrics, views, ready
-        self._openapi, self._started = openapi, started
+        self._openapi, self._started, self._desks = openapi, started, Desks(desks or {})
         self._gets: dict[str, Callable[[ClientKey], Answer]] = {
             "/v1/models": lambda key: Answer(openai.render_models(self._allowed(key), self._started)),
             "/metrics": self._scrape,
@@ -99,7 +97,17 @@ class Web:
         if method == "OPTIONS":
             await respond(send, Answer(b"", status=204, headers=extra))
             return
-        answer = self._get(path, method, headers)
+        desk = self._desks.find(path)
+        if desk is None:
+            answer = self._get(path, method, headers)
+        else:
+            sent = dict(headers)
+            key = self._who(sent)
+            try:
+                body = await read_body(receive)
+            except ClientLeft:
+                return
+            answer = await desk(Visit(key, method, path, scope["query_string"], sent, body))
         await respond(send, answer.plus(extra))
 
     def _get(self, path: str, method: str, headers: Any) -> Answer:
