@@ -209,3 +209,12 @@ def test_a_profile_that_a_key_may_ask_for_decides_where_it_goes() -> None:
     assert order(request("home", allowed=("home",)), pool) == ["a/small"]
     with pytest.raises(Forbidden):
         order(request("auto", allowed=("auto", "home-*")), pool)  # names nothing: never everything
+
+
+def test_a_request_for_a_json_schema_goes_only_where_one_is_taken() -> None:
+    loose = target("z/loose", quality=5, json_schema=False)
+    wanted = request(needs=frozenset({"json_schema"}))
+    assert order(wanted, Pool([loose, BIG])) == ["b/big"]
+    assert order(request(), Pool([loose, BIG])) == ["z/loose", "b/big"]
+    with pytest.raises(Unsupported, match="JSON schema"):
+        order(wanted, Pool([loose]))

@@ -177,6 +177,8 @@ def unfit(target: Target, request: Request, wish: Wish) -> str:
         return "takes no images"
     if "tools" in request.needs and not target.tools:
         return "calls no tools"
+    if "json_schema" in request.needs and not target.json_schema:
+        return "answers in no JSON schema"
     if target.context and request.tokens_in > target.context:
         return f"its context window of {target.context} tokens is too small"
     return ""

@@ -137,7 +137,11 @@ class Model(_Table, frozen=True, kw_only=True):
 
 
 class Params(_Table, frozen=True, kw_only=True):
-    """How requests must differ from the dialect's shape. `own` names parameters only this provider has."""
+    """How requests must differ from the dialect's shape. `own` names parameters only this provider has.
+
+    `json_schema` false: `response_format` knows only json_object, so requests for a schema go elsewhere.
+    `refused_keywords`: of JSON Schema, left out of tools.
+    """
 
     drop: tuple[str, ...] = ()
     rename: dict[str, str] = {}
@@ -146,6 +150,8 @@ class Params(_Table, frozen=True, kw_only=True):
     defaults: dict[str, Any] = {}
     stream_usage: Literal["option", "always", "none"] = "option"
     flatten_content: bool = False
+    json_schema: bool = True
+    refused_keywords: tuple[str, ...] = ()
     chat_path: str = "/chat/completions"
     embeddings_path: str = "/embeddings"
     models_path: str = "/models"

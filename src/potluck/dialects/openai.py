@@ -13,6 +13,7 @@ import msgspec
 from potluck import errors
 from potluck.dialects import blame as blames
 from potluck.dialects.events import SSEReader, WireUsage
+from potluck.dialects.schemas import plain_tools
 from potluck.types import Behaviour, Chunk, Event, Request, Target, Usage
 
 _TRUE = msgspec.Raw(b"true")
@@ -58,6 +59,8 @@ class OpenAI:
             body = _shape(body, how)
         if how.flatten_content and "messages" in body:
             body["messages"] = [_flatten(message) for message in msgspec.json.decode(body["messages"])]
+        if how.refused_keywords and "tools" in body:
+            body["tools"] = plain_tools(msgspec.json.decode(body["tools"]), how.refused_keywords)
         return _encode(body)
 
     def whole(self, raw: bytes, kind: str) -> tuple[Chunk, Usage | None]:

@@ -127,6 +127,7 @@ class Behaviour(msgspec.Struct, frozen=True):
     defaults: Mapping[str, Any] = {}  # sent when the client said nothing
     stream_usage: str = "option"  # option | always | groq-style is "always": it needs no asking; none
     flatten_content: bool = False  # content arrays and null become strings
+    refused_keywords: frozenset[str] = frozenset()  # of JSON Schema, in tools: left out
     chat_path: str = "/chat/completions"
     embeddings_path: str = "/embeddings"
     models_path: str = "/models"
@@ -155,6 +156,7 @@ class Target(msgspec.Struct, frozen=True):
     max_output: int = 0  # tokens; 0 = unknown
     quality: int = 2  # tier 1 (tiny) .. 5 (frontier)
     tools: bool = True
+    json_schema: bool = True  # takes response_format of that type; False: only json_object
     trains_on_data: bool | None = None
     local: bool = False
     paid: bool = False
