@@ -21,15 +21,17 @@ from potluck.errors import PotluckError
 from potluck.health import Health
 from potluck.pacing import UNPACED, Pacing
 from potluck.quota import windows
+from potluck.quota.counter import Counter
 from potluck.quota.ledger import Ledger
 from potluck.quota.memory import MemoryStore
 from potluck.quota.pace import Paces
 from potluck.router import Pool, Profile, Wish
-from potluck.types import UNSENT, Request, Target, Trace
+from potluck.types import UNSENT, Quota, Request, Target, Trace
 
 SETTLE = 900.0  # seconds after the last request: its answer may still come
 FLUSH = 600.0  # virtual seconds between flushes; a lease runs out long before and is asked for again
 ROOM = 1.25  # an answer is reserved this much longer than it turns out: clients do not know it before
+FULL = " is full"  # how `quota.room.Full` ends
 AGAIN = 0.25  # seconds: nobody is asked again sooner
 
 T = TypeVar("T")
@@ -151,6 +153,9 @@ class Play:
         else:
             hour.served += 1
             self._served(ask, request)
+        for attempt in request.trace.attempts:
+            if attempt.outcome == "full":
+                self.ran_out.setdefault(attempt.detail.removesuffix(FULL), ask.at)
 
     def _served(self, ask: Ask, request: Request) -> None:
         target = self.house.pool.by_id[request.trace.attempts[-1].target]
@@ -159,8 +164,8 @@ class Play:
         self.tokens_in += ask.tokens_in
         self.tokens_out += ask.tokens_out
         for counter in self.house.ledger.lane(target).counters:
-            if counter.remaining + counter.free < counter.rule.scale and counter.id not in self.ran_out:
-                self.ran_out[counter.id] = ask.at
+            if counter.remaining + counter.free < counter.rule.scale:
+                self.ran_out.setdefault(name_of(counter.rule.quota), ask.at)
 
     def _refused(self, ask: Ask, request: Request) -> None:
         self.missed.append((ask.tokens_in, ask.tokens_out, ask.quality))
@@ -168,7 +173,7 @@ class Play:
             self.first_refusal = ask.at
         full = {attempt.detail for attempt in request.trace.attempts if attempt.outcome in UNSENT}
         for detail in full:
-            self.blocked[detail.removesuffix(" is full")] += 1
+            self.blocked[detail.removesuffix(FULL)] += 1
         self.never += not full
 
     def report(self) -> Report:
@@ -179,7 +184,7 @@ class Play:
         for target in house.pool.targets:
             for counter in house.ledger.lane(target).counters:
                 if not counter.rule.concurrent and counter.id not in stocks:
-                    stocks[counter.id] = self._stock(counter.id, counter)
+                    stocks[counter.id] = self._stock(counter)
         return Report(
             served + len(self.missed), served, len(self.missed), self.quality / served if served else 0.0,
             dict(self.targets.most_common()), self.hours, list(stocks.values()),
@@ -187,16 +192,17 @@ class Play:
             self.tokens_in, self.tokens_out, len(self.waited), self.missed,
         )  # fmt: skip
 
-    def _stock(self, id: str, counter: Any) -> Stock:
+    def _stock(self, counter: Counter) -> Stock:
         seen = counter.describe(self.house.clock.now(), self.house.ledger.worker)
         long = windows.length(counter.rule.window) >= HOUR
+        ran_out = self.ran_out.get(name_of(counter.rule.quota), -1.0)
         return Stock(
             seen.scope,
             seen.label,
             seen.unit,
             seen.amount,
             seen.left,
-            self.ran_out.get(id, -1.0),
+            ran_out,
             seen.used,
             long,
         )
@@ -240,6 +246,11 @@ def drive(coroutine: Coroutine[Any, Any, T]) -> T:
         return result
     coroutine.close()
     raise RuntimeError("a simulated request waited for the real world")
+
+
+def name_of(quota: Quota) -> str:
+    """As `Full` calls it."""
+    return f"{quota.scope}: {quota.label or quota.unit}"
 
 
 def _request(ask: Ask) -> Request:

@@ -17,6 +17,7 @@ from potluck.cli.models import models
 from potluck.cli.providers import providers
 from potluck.cli.quota import quota
 from potluck.cli.serve import serve
+from potluck.cli.simulate import simulate
 
 root = typer.Typer(
     name="potluck",
@@ -48,7 +49,7 @@ def potluck(
 _PANELS: dict[str, tuple[Callable[..., None], ...]] = {
     "Run": (serve, init),
     "Use": (ask, chat),
-    "Look": (providers, quota, log, doctor),
+    "Look": (providers, quota, simulate, log, doctor),
 }
 for _panel, _commands in _PANELS.items():
     for _command in _commands:
