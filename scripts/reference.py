@@ -144,43 +144,14 @@ HTTP = """# HTTP
 
 Clients speak to `http://127.0.0.1:4711/v1`. The gateway serves this document as OpenAPI at `/openapi.json`.
 
-- **Key**: `Authorization: Bearer pk-…` (or `x-api-key`). While there is no client key, everyone on this machine may ask.
+- **Key**: `Authorization: Bearer pk-…` (or `x-api-key`). While there is no client key, everyone on this machine may
+  ask.
 - **Admin**: once there are keys, `/metrics` and `/potluck/v1/…` need one made with `potluck keys create NAME --admin`.
 - **Parameters** that Potluck does not know pass through, unless the catalog says that a provider refuses them.
-- **Streams** (`"stream": true`) are server-sent events that end in `data: [DONE]`. One that breaks after its first word
-  ends in an event with an `error`, and without `[DONE]`. Lines that begin with a colon are comments: a request that waits
-  sends them, and what its head could not say yet (see the headers below) comes as comments too.
+- **Streams** (`"stream": true`) are server-sent events that end in `data: [DONE]`. One that breaks after its first
+  word ends in an event with an `error`, and without `[DONE]`. Lines that begin with a colon are comments: a request
+  that waits sends them, and what its head could not say yet (the headers below) comes as comments too.
 - **Errors** have the shape `{"error": {"message", "type", "param", "code"}}`. [Errors](errors.md) lists the codes."""
-
-MODEL_NAMES.splitlines()
-    lines += ["", "## Headers a client may send", "", "| header | example | means |", "|---|---|---|"]
-    lines += [f"| `{one['name']}` | `{one['example']}` | {one['description']} |" for one in sent.values()]
-    lines += ["", "## Headers of an answer", "", "| header | example | means |", "|---|---|---|"]
-    lines += [f"| `{name}` | `{one['example']}` | {one['description']} |" for name, one in back.items()]
-    return "\n".join([*lines, ""])
-
-
-def _wish(wish: router.Wish) -> str:
-    if wish.private:
-        return "never leaves this machine"
-    if wish.fast:
-        return "whoever answered fastest lately"
-    if wish.speciality:
-        return f"prefers models that are good at: {wish.speciality}"
-    return "Potluck chooses: quality, room left, health, price of scarce quota"
-
-
-HTTP = """# HTTP
-
-Clients speak to `http://127.0.0.1:4711/v1`. The gateway serves this document as OpenAPI at `/openapi.json`.
-
-- **Key**: `Authorization: Bearer pk-…` (or `x-api-key`). While no client key exists, clients on this machine need none.
-- **Admin**: `/metrics` and `/potluck/v1/…` need a key made with `potluck keys create NAME --admin`, once there are keys.
-- **Parameters** that Potluck does not know pass through, unless the catalog says that a provider refuses them.
-- **Streams** (`"stream": true`) are server-sent events that end in `data: [DONE]`. One that breaks after its first word ends in an
-  event with an `error`, and without `[DONE]`. Lines that begin with a colon are comments: a request that waits sends them.
-- **Errors** have OpenAI's shape: `{"error": {"message", "type", "param", "code"}}`. [Errors](errors.md) lists the codes.
-- **Headers of a stream** that had to wait come as comments in it, because its head is sent before anything is known."""
 
 MODEL_NAMES = """| a profile's name, such as `home` | what `[profiles.home]` in `potluck.toml` says |
 | `gpt-oss-120b` | these weights, at whichever provider there is room |
