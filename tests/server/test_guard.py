@@ -185,7 +185,7 @@ def test_two_origins_are_refused() -> None:
 
 
 def test_a_refused_origin_is_told_what_to_do_and_shown_safely() -> None:
-    with pytest.raises(Forbidden, match=r"evil\.com.*`allowed_origins`"):
+    with pytest.raises(Forbidden, match=r"evil\.com.*`cors_origins`"):
         check_origin(headers(host="localhost", origin="https://evil.com"), NONE)
     with pytest.raises(Forbidden) as refused:
         check_origin([(b"host", b"localhost"), (b"origin", b"\xff\x1b[31m" * 500)], NONE)

@@ -77,7 +77,7 @@ def check_origin(headers: Headers, allowed: frozenset[str]) -> None:
     if origin and not _same_origin(origin, host):
         raise Forbidden(
             f"A web page of another origin ({_shown(origin)}) may not use this gateway. If it should, add "
-            "its origin to `allowed_origins`."
+            "its origin to `cors_origins`."
         )
     # A link that was followed is harmless: it is a GET, shown to the person and not to the page it was on. A
     # form sent from elsewhere looks the same but carries an Origin, which was refused above.
@@ -86,7 +86,7 @@ def check_origin(headers: Headers, allowed: frozenset[str]) -> None:
     ):
         raise Forbidden(
             "A web page of another site may not use this gateway. If it should, add its origin to "
-            "`allowed_origins`."
+            "`cors_origins`."
         )
 
 
