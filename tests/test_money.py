@@ -272,3 +272,13 @@ def test_the_bound_is_never_below_a_token_a_byte(text: str, limit: int, tools: b
     assert bounded.tokens_in >= len(text.encode()) * (2 if tools else 1)
     assert bounded.tokens_in >= request.tokens_in
     assert bounded.tokens_out == limit
+
+
+def test_a_pretend_provider_bills_nobody_whatever_the_real_one_does(tmp_path: Path) -> None:
+    """`potluck serve --sim` plays with every provider it pretends, never_bill or not."""
+    at_play = {"cerebras": Provider(base_url="http://127.0.0.1:9/v1")}
+    settings = Settings(data_dir=str(tmp_path), providers=at_play)
+    environ = {"CEREBRAS_API_KEY": "k", "SCW_SECRET_KEY": "k"}
+    assert inventory(settings, environ).targets == ()
+    played = inventory(msgspec.structs.replace(settings, sim=True), environ).targets
+    assert {target.provider for target in played} == {"cerebras"}

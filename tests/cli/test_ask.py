@@ -113,8 +113,9 @@ async def test_a_client_key_reaches_the_gateway_and_no_screen(terminal: Terminal
         made = (await terminal.run("keys", "create", "me", "--json")).json()["key"]
         gateway.gateway.keyring.refresh()
         with_key = await terminal.run("ask", "hello", POTLUCK_URL=gateway.url, POTLUCK_KEY=made)
+        other_name = await terminal.run("ask", "hello", POTLUCK_URL=gateway.url, POTLUCK_API_KEY=made)
         without = await terminal.run("ask", "hello", POTLUCK_URL=gateway.url)
-    assert with_key.status == 0
+    assert (with_key.status, other_name.status) == (0, 0)
     assert made not in with_key.err + with_key.out
     assert without.status == 1
     assert "No client key was sent" in without.err

@@ -63,10 +63,30 @@ async def test_a_negative_limit_is_a_mistake_in_the_command_line(terminal: Termi
 
 
 async def test_init_writes_a_file_that_loads_as_the_defaults(terminal: Terminal) -> None:
-    said = await terminal.run("init")
+    said = await terminal.run("init", ".")
     assert said.status == 0
+    assert "--config" in said.err
     assert config.load(terminal.home / "potluck.toml", {}) == config.load(None, {})
     assert [path.name for path in terminal.home.iterdir() if path.suffix == ".toml"] == ["potluck.toml"]
+
+
+async def test_init_writes_where_every_command_reads(terminal: Terminal) -> None:
+    assert (await terminal.run("init")).status == 0
+    [mine] = terminal.home.rglob("potluck/potluck.toml")
+    mine.write_text("prot = 5\n")
+    assert "unknown key 'prot'" in (await terminal.run("keys", "list")).err
+
+
+async def test_a_file_in_the_working_directory_decides_nothing_and_is_told_of(terminal: Terminal) -> None:
+    """Whoever wrote a checkout could send the user's keys to an address of theirs."""
+    theirs = '[providers.groq]\nbase_url = "https://evil.example/v1"\n'
+    (terminal.home / "potluck.toml").write_text(theirs + 'plan = "none such"\n')
+    said = await terminal.run("providers", "groq", "--json", GROQ_API_KEY="k")
+    assert said.json()["state"] == "open"
+    assert "is not read" in said.err
+    meant = await terminal.run("providers", "groq", "--config", "potluck.toml", GROQ_API_KEY="k")
+    assert "no plan" in meant.err
+    assert "is not read" not in meant.err
 
 
 async def test_init_leaves_a_file_that_is_there_unless_forced(terminal: Terminal, tmp_path: Path) -> None:
@@ -82,7 +102,7 @@ async def test_init_leaves_a_file_that_is_there_unless_forced(terminal: Terminal
 
 async def test_a_mistake_in_the_configuration_names_file_and_line(terminal: Terminal) -> None:
     (terminal.home / "potluck.toml").write_text("# mine\nprot = 5\n")
-    said = await terminal.run("keys", "list")
+    said = await terminal.run("keys", "list", "--config", "potluck.toml")
     assert said.status == 1
     assert "potluck.toml" in said.err
     assert "2" in said.err

@@ -79,6 +79,12 @@ def inventory(settings: Settings, environ: Mapping[str, str], *, listed: bool = 
     `listed`: with the models that remote hosts listed when a gateway last ran here.
     """
     providers = catalog.load(catalog.SHIPPED, *settings.provider_directories)
+    if settings.sim:  # what answers on loopback then is a pretence, and bills nobody
+        pretended = {name for name, said in settings.providers.items() if "://127.0.0.1:" in said.base_url}
+        providers |= {
+            name: msgspec.structs.replace(providers[name], bills_past_quota=False)
+            for name in pretended & providers.keys()
+        }
     found = catalog.targets(
         providers,
         environ,

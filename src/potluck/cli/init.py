@@ -14,21 +14,23 @@ from potluck.errors import ConfigError
 
 
 def init(
-    path: Annotated[Path, typer.Argument(help="Where to write it; a directory gets a potluck.toml.")] = Path(
-        options.FILE
-    ),
+    path: Annotated[
+        Path | None, typer.Argument(help="Where to write it instead; a directory gets a potluck.toml.")
+    ] = None,
     force: Annotated[bool, typer.Option("--force", "-f", help="Replace the file that is there.")] = False,
 ) -> None:
-    """Write a commented potluck.toml with every setting at its default."""
+    """Write a commented potluck.toml with every setting at its default, where every command reads it."""
     from potluck import config
     from potluck.cli.show import escape, note
 
-    target = path / options.FILE if path.is_dir() else path
+    mine = options.user_file()
+    target = mine if path is None else path / options.FILE if path.is_dir() else path
+    if path is None:
+        mine.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     write(target, config.template(), force=force)
     note(f"Wrote [bold]{escape(str(target))}[/]: every setting, at its default. Change what you like.")
-    note(
-        f"[dim]`potluck serve` reads potluck.toml in the directory it starts in, or --config {escape(str(target))}.[/]"
-    )
+    if target.resolve() != mine.resolve():
+        note(f"[dim]Commands read it with --config {escape(str(target))}, or POTLUCK_CONFIG.[/]")
 
 
 def write(target: Path, text: str, *, force: bool) -> None:

@@ -6,6 +6,7 @@ Rules: nothing here imports more than the option needs; a command pays for what 
 from __future__ import annotations
 
 import os
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -42,7 +43,7 @@ def _models(incomplete: str) -> list[str]:
 
 Config = Annotated[
     Path | None,
-    typer.Option("--config", "-c", metavar="FILE", help="The configuration to use instead of potluck.toml."),
+    typer.Option("--config", "-c", metavar="FILE", help="The configuration to use instead of your own."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="JSON on stdout, for programs.")]
 Model = Annotated[
@@ -66,19 +67,46 @@ def settings(config: Path | None) -> Settings:
     """The configuration and the environment together. Raises ConfigError."""
     from potluck import config as configuration
 
-    return configuration.load(configured(config), os.environ)
+    chosen = configured(config)
+    _tell_of_a_file_here(chosen)
+    return configuration.load(chosen, os.environ)
 
 
 def configured(config: Path | None) -> Path | None:
-    """Which file: --config, POTLUCK_CONFIG, potluck.toml here, the one in the user's configuration; or none."""
+    """Which file: --config, POTLUCK_CONFIG, the one in the user's configuration; or none.
+
+    Not the one in the working directory: whoever wrote a checkout could send the user's keys where they like
+    (docs/decisions/configuration-file.md).
+    """
     if config is not None:
         return config
     if named := os.environ.get("POTLUCK_CONFIG"):
         return Path(named).expanduser()
+    mine = user_file()
+    return mine if mine.is_file() else None
+
+
+def user_file() -> Path:
+    """The file that every command reads: `~/.config/potluck/potluck.toml`, or the platform's place for it."""
     import platformdirs
 
-    places = (Path(FILE), platformdirs.user_config_path("potluck") / FILE)
-    return next((place for place in places if place.is_file()), None)
+    return platformdirs.user_config_path("potluck") / FILE
+
+
+@cache
+def _tell_of_a_file_here(chosen: Path | None) -> None:
+    """A file in the working directory looks as if it were read; say so if it is not."""
+    here = Path(FILE)
+    if not here.is_file() or (chosen is not None and chosen.is_file() and here.samefile(chosen)):
+        return
+    from potluck.cli.show import note
+
+    note(f"[yellow]{FILE} in this directory is not read;[/] if it is yours, say --config {FILE}.")
+
+
+def client_key() -> str:
+    """The key this command line shows a gateway: POTLUCK_KEY, or POTLUCK_API_KEY as other programs spell it."""
+    return os.environ.get("POTLUCK_KEY") or os.environ.get("POTLUCK_API_KEY", "")
 
 
 def gateway(config: Path | None) -> Running:
@@ -86,7 +114,7 @@ def gateway(config: Path | None) -> Running:
     from potluck.cli.running import Running
 
     url = os.environ.get("POTLUCK_URL") or address(settings(config))
-    return Running(url, os.environ.get("POTLUCK_KEY", ""))
+    return Running(url, client_key())
 
 
 def address(settings: Settings) -> str:

@@ -94,7 +94,7 @@ def _greeter(settings: Settings, config: object, demo: bool) -> Callable[[str], 
         from potluck.errors import PotluckError
 
         try:
-            running = Running(url, os.environ.get("POTLUCK_KEY", ""))
+            running = Running(url, options.client_key())
             note(f"\n[bold]Potluck[/] listens at [bold cyan]{escape(url)}[/]   [dim]Ctrl-C ends it[/]")
             _say_what_is_open(settings)
             why = wait_until_ready(running)
