@@ -14,7 +14,7 @@ from typing import Any
 from potluck import errors
 from potluck.pipeline import Handler
 from potluck.server.answer import JSON
-from potluck.server.keepalive import KeepAlive, comments
+from potluck.server.keepalive import EVENTS, KeepAlive, comments
 from potluck.server.limits import ClientLimiter, Pass, check_model
 from potluck.server.meters import Meters
 from potluck.server.willing import Willing
@@ -90,7 +90,7 @@ class Chat:
         self._meters.open += 1
         status, reply, early = 499, None, None
         try:
-            if request.stream and request.wait_until:
+            if request.stream and request.wait_until and surface.stream_type.startswith(EVENTS):
                 early = self._early(surface, about, send, extra)
                 request = request.replace(on_wait=early.begin)
             reply = await self._handler(request)

@@ -16,6 +16,7 @@ from potluck.errors import PotluckError
 from potluck.surfaces.surface import Writer
 
 QUIET = 2.0  # seconds of waiting before the head is sent
+EVENTS = b"text/event-stream"  # the only streams that know comments
 WAITING = b": waiting\n\n"
 
 Send = Callable[[dict[str, Any]], Awaitable[None]]

@@ -91,10 +91,13 @@ class Line:
         asked = waiter.request.trace.attempts
         self._providers |= {attempt.target.partition("/")[0] for attempt in asked}
 
-    def heard(self, provider: str, now: float) -> None:
-        """A hold at `provider` ended: what was refused may fit now."""
-        if provider in self._providers:
-            self.next = min(self.next, max(now, self._failed + AGAIN))
+    def heard(self, provider: str, now: float) -> bool:
+        """A hold at `provider` ended: what was refused may fit now. Whether that brings the next try forward."""
+        soon = max(now, self._failed + AGAIN)
+        if provider not in self._providers or self.next <= soon:
+            return False
+        self.next = soon
+        return True
 
     def served(self) -> None:
         """A request got what those in this line want."""

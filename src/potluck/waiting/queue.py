@@ -187,9 +187,9 @@ class Queue:
 
     def _heard(self, provider: str) -> None:
         now = self._now()
-        for line in self._lines.values():
-            line.heard(provider, now)
-        self._arm()
+        sooner = [line.heard(provider, now) for line in self._lines.values()]  # every line hears it
+        if any(sooner):
+            self._arm()
 
     def _arm(self) -> None:
         """Set the one timer to when something may happen next."""
