@@ -28,9 +28,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import erf, inf, sqrt
 
-# Share of the displaced requests that would take nothing worse: they lose their tier, the others a step of it.
-# Tuned by `python -m bench.price --tune`; see docs/decisions/shadow-price.md.
-CHOOSY = 1.0
+# How much of the step from "takes what is left elsewhere" to "takes nothing worse" the displaced request is charged.
+# 1 is a request that takes nothing worse. More hedges: the pace that says how much demand will come is one that the
+# price has slowed already. By `python -m bench.price --tune`: 1 to 2 are within half a percent of one another.
+CHOOSY = 1.5
 BULKY = (
     4.0  # a request is never priced as more than this many typical ones: it takes one place in the queue, too
 )

@@ -51,7 +51,7 @@ class Providers:
         request, target, now = delivery.request, delivery.target, self._clock.at
         truth = usage(request)
         reserved = Usage(request.tokens_in, min(request.tokens_out, target.max_output or request.tokens_out))
-        tills = self._costs.get(target.id) or self._open(target)
+        tills = self.tills(target)
         for till, quota in tills:
             if not till.fits(now, cost(target, quota, reserved) - _FLOAT):
                 self.overruns[f"{quota.scope}: {quota.label or quota.unit}"] += 1
@@ -75,14 +75,13 @@ class Providers:
             delivery.settled(truth)
         self._clock.at = max(self._clock.at, to)
 
-    def _open(self, target: Target) -> tuple[tuple[Counter, Quota], ...]:
-        tills = []
-        for quota in target.quotas:
-            till = self._tills.get(quota.id)
-            if till is None:
-                till = self._tills[quota.id] = till_of(quota)
-            tills.append((till, quota))
-        found = self._costs[target.id] = tuple(tills)
+    def tills(self, target: Target) -> tuple[tuple[Counter, Quota], ...]:
+        """The exact counters of one target's quotas, shared with whoever falls under the same."""
+        found = self._costs.get(target.id)
+        if found is None:
+            for quota in target.quotas:
+                self._tills.setdefault(quota.id, till_of(quota))
+            found = self._costs[target.id] = tuple((self._tills[quota.id], quota) for quota in target.quotas)
         return found
 
 

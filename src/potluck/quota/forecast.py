@@ -25,6 +25,7 @@ from potluck.quota.state import Rule, State
 HALF_LIFE = 3600.0  # seconds
 HOUR, DAY = 3600.0, 86_400.0
 ONCE_LASTS = 30 * DAY  # a one-time credit is spread over this long: it has no reset to wait for
+WATCHED = 900.0  # seconds: a pace is not taken from less
 BINS = 8  # moments at which a rolling window's returns are looked at
 SHRINK = 48.0  # requests that an even day is worth against a recorded one: two an hour
 
@@ -124,7 +125,10 @@ def _from_log(state: State, rule: Rule, used: float, profile: Profile, now: floa
             break
         spent += n * 0.5 ** (max(0.0, now - at) / half)
     spent += max(0.0, used - state.total)  # not yet told to the store, so of just now
-    whole = half / math.log(2) * (1.0 - 0.5 ** (seconds / half))
+    # What was before the oldest spend is not known to have been quiet: a gateway that was just set up.
+    oldest = state.untils[0] - seconds if state.untils else now
+    watched = min(seconds, max(now - oldest, WATCHED))
+    whole = half / math.log(2) * (1.0 - 0.5 ** (watched / half))
     return Pace(spent, whole * profile.weight(now), now, used)
 
 
