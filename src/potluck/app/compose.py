@@ -31,6 +31,7 @@ from potluck.quota.sqlite import SqliteStore
 from potluck.router import AUTO, Pool, Profile, Wish
 from potluck.server.chat import Chat
 from potluck.server.gate import Gate
+from potluck.server.guard import stays_home
 from potluck.server.limits import ClientLimiter
 from potluck.server.meters import Meters
 from potluck.server.protocol import Door, DoorLimits
@@ -130,7 +131,8 @@ class Gateway:
         self.queue = Queue(self.clock, self.ledger.watch, _bounds(settings))
         self.pacing = pacing(settings, self.inventory.providers)
         self.meters.waiting = self.queue.__len__
-        self.keyring = Keyring(self.database, open_without_keys=True)
+        # A store that lost its keys, or a worker started after it was emptied, must not open a door to the network.
+        self.keyring = Keyring(self.database, open_without_keys=stays_home(settings.host))
         self.recorder = Recorder(self.database, record_prompts=settings.record_prompts)
         self.upstream = Upstream()
         self.door = Door(_door_limits(settings), openai.render_error)

@@ -129,12 +129,17 @@ def cors(headers: Headers, allowed: frozenset[str]) -> list[tuple[bytes, bytes]]
 
 def may_bind(host: str, has_keys: bool) -> None:
     """Raises ConfigError when the gateway would be open to the network without a single client key."""
-    if has_keys or _is_loopback(host.strip("[]").lower()):
+    if has_keys or stays_home(host):
         return
     raise ConfigError(
         f"Listening on {host or 'every address'} would let everyone on the network use your provider keys. "
         "Run `potluck keys create NAME` first, and give that key to your clients; or listen on 127.0.0.1."
     )
+
+
+def stays_home(host: str) -> bool:
+    """Whether a gateway that listens there is reached from this machine alone."""
+    return _is_loopback(host.strip("[]").lower())
 
 
 @lru_cache(maxsize=256)
