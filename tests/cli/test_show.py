@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from io import StringIO
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.console import Console
 from rich.text import Text
 
 from potluck.cli import quota, show
@@ -89,3 +91,14 @@ def test_what_is_used_or_closed_is_shown_and_of_an_idle_provider_the_tightest() 
         state("c/y"),
     ]
     assert [s["scope"] for s in quota.touched(states)] == ["a/x", "b/x", "c/x"]
+
+
+def test_money_is_shown_in_dollars_as_what_is_spent_left_and_allowed() -> None:
+    budget = state(
+        "a/budget", label="budget/day", unit="credits", amount=2_500_000, used=1_250_000, left=1_200_000
+    )
+    console = Console(width=100, file=StringIO(), color_system=None)
+    console.print(quota.render([budget], 0.0))
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    for words in ("budget/day", "$1.25 spent", "$1.20", "$2.50"):
+        assert words in text

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 States = list[dict[str, Any]]
 _NOT_ALLOWED = (401, 403, 404)
+_BRIEF = ("/second", "/minute", " s")
 _FAR = 60 * 86_400.0  # seconds: a pace says nothing about a day after that
 
 
@@ -124,21 +125,27 @@ def render(states: States, now: float) -> Table:
     """The table; `now` is epoch seconds."""
     from potluck.cli.show import amount, bar, duration, escape, table
 
-    shown = table("Whose", "Limit", "Left!", ">!", "Of>!", "Runs out>!", "Back in>!")
+    ahead = [_until_gone(s, now) for s in states]
+    foreseen = ("Runs out>!",) if any(ahead) else ()  # 80 columns are few: no column for nothing
+    shown = table("Whose", "Limit", "Left!", ">!", "Of>!", *foreseen, "Back in>!")
     before = ""
     for s in sorted(states, key=lambda s: (s["scope"], s["label"])):
         left, unit = max(0, s["left"]), s["unit"]
         closed = _is_closed(s, now)
         share = 0.0 if closed or not s["amount"] else left / s["amount"]
         back = _seconds(s["closed_until"] if closed else s["resets_at"], now)
-        limit = escape((s["label"] or unit).replace("_", " ")) + (" [cyan]*[/]" if s["learned"] else "")
+        limit = escape((s["label"] or unit).replace("_", " ").replace("/minute", "/min")) + (
+            " [cyan]*[/]" if s["learned"] else ""
+        )
+        if unit == "credits" and s["used"]:
+            limit += f"\n[dim]{amount(s['used'], unit)} spent[/]"
         shown.add_row(
             "" if s["scope"] == before else _whose(s["scope"]),
             limit + (f"\n[red]{escape(s['why'])}[/]" if closed and s["why"] else ""),
-            bar(share, 8),
+            bar(share, 6),
             amount(left, unit),
             amount(s["amount"], unit),
-            _until_gone(s, now),
+            *([_until_gone(s, now)] if foreseen else []),
             duration(back) if s["used"] or closed else "",
         )
         before = s["scope"]
@@ -155,7 +162,9 @@ def _until_gone(state: dict[str, Any], now: float) -> str:
     moment = state.get("runs_out_at")  # a gateway of an older version does not say
     if moment is None or math.isinf(moment) or state["left"] <= 0 or moment - now > _FAR:
         return ""
-    return f"[yellow]in {duration(moment - now)}[/]"
+    if state["label"].endswith(_BRIEF):
+        return ""  # a minute that fills is no news
+    return f"[yellow]{duration(moment - now)}[/]"
 
 
 def _whose(scope: str) -> str:
