@@ -76,7 +76,9 @@ def test_a_quota_that_will_not_run_out_is_used_however_good_it_is() -> None:
 
 
 @given(offers)
-def test_no_charge_is_negative_or_more_than_what_the_pickiest_would_lose(rows: list[tuple[int, float]]) -> None:
+def test_no_charge_is_negative_or_more_than_what_the_pickiest_would_lose(
+    rows: list[tuple[int, float]],
+) -> None:
     for (quality, taken), charge in zip(rows, charges(rows), strict=True):
         assert 0.0 <= charge <= CHOOSY * quality * taken + 1e-9
         assert math.isfinite(charge)
