@@ -124,6 +124,18 @@ async def test_a_client_that_leaves_is_never_served(home: House) -> None:
     assert home.received("openai") == 2
 
 
+async def test_who_waits_is_refused_when_the_gateway_ends(home: House) -> None:
+    serve(home, Window("rolling", 8.0))
+    await home.chat("stew")
+    asking = asyncio.create_task(home.chat("stew", headers=WAIT))
+    await until_waiting(home, 1)
+    home.gateway.queue.close()
+    answer = await asyncio.wait_for(asking, 2)
+    assert answer.status_code == 429
+    assert "in vain" in error_of(answer)["message"]
+    assert (await home.chat("stew", headers=WAIT)).status_code == 429
+
+
 async def test_an_opening_later_than_the_wait_is_refused_at_once_with_a_true_retry_after(home: House) -> None:
     serve(home, DAY)
     await home.chat("stew")

@@ -108,6 +108,7 @@ async def serve_on(gateway: Gateway, listener: socket.socket, stop: asyncio.Even
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait((serving, stopping), return_when=asyncio.FIRST_COMPLETED)
     server.should_exit = True
+    gateway.queue.close()  # draining is for answers that have begun
     stopping.cancel()
     await serving
     await gateway.stop()

@@ -51,7 +51,7 @@ class Queue:
         self, clock: Clock, watch: Watch, bounds: Bounds | None = None, later: Later = on_the_loop
     ) -> None:
         self._now, self._watch, self._bounds, self._later = clock.monotonic, watch, bounds or Bounds(), later
-        self.busy = False
+        self.busy = self._closed = False
         self._lines: dict[Key, Line] = {}
         self._count: dict[str, int] = {}  # of each client
         self._tags: dict[str, float] = {}
@@ -61,6 +61,14 @@ class Queue:
 
     def __len__(self) -> int:
         return sum(self._count.values())
+
+    def close(self) -> None:
+        """The gateway ends: whoever waits is refused now, and nobody waits any more."""
+        self._closed = True
+        for line in self._lines.values():
+            for waiter in line.waiters:
+                if not waiter.opened.done():
+                    waiter.opened.set_result(False)
 
     async def join(self, request: Request, walk: Handler) -> Reply:
         """A newcomer while others wait: it goes behind those who want the same. Raises Exhausted."""
@@ -98,10 +106,10 @@ class Queue:
     def _enter(self, request: Request, error: Exhausted, walked: bool) -> Waiter:
         now, bounds = self._now(), self._bounds
         until = min(request.wait_until or now + bounds.implicit, request.deadline or math.inf)
-        if not refusal.passes(request, error):
+        if self._closed or not refusal.passes(request, error):
             raise error
         seconds = error.retry_after or 0.0
-        if now + seconds > until:
+        if now + max(seconds, SLACK) > until:
             raise refusal.too_late(error, until - now) if request.wait_until > now else error
         if len(self) >= bounds.total:
             raise refusal.no_place(error, f"{bounds.total} requests wait already")
@@ -170,7 +178,7 @@ class Queue:
         if not refusal.passes(waiter.request, error):
             raise error
         now, seconds = self._now(), error.retry_after or 0.0
-        if now + seconds > waiter.until:
+        if self._closed or now + seconds > waiter.until:
             raise self._in_vain(error, waiter)
         # A provider may refuse what we had admitted: then it goes back to its place.
         line = waiter.line or self._place(waiter)
