@@ -141,6 +141,14 @@ async def test_listed_models_join_the_running_gateway_and_answer(host: Host, tmp
     assert (host.asked, host.chats) == (["bearer abc123"], 1)
 
 
+async def test_why_a_host_listed_nothing_is_on_the_status_page(host: Host, tmp_path: Path) -> None:
+    host.models = 500
+    async with gateway(*at(host, "requesty", tmp_path)) as (one, client):
+        await asyncio.wait_for(one.remote.complete.wait(), 10)
+        status = (await client.get("/potluck/v1/status")).json()
+    assert "not today" in status["unlisted"]["requesty"]
+
+
 async def test_a_host_that_hangs_does_not_delay_the_start(tmp_path: Path) -> None:
     async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read()

@@ -55,6 +55,7 @@ class Views:
             "providers": sorted({target.provider for target in gateway.pool.targets}),
             "open": gateway.keyring.open,
             "records_dropped": gateway.recorder.dropped,
+            "unlisted": gateway.remote.problems(),
         }
 
     def quota(self) -> list[Any]:
