@@ -24,8 +24,8 @@ TRACES = Path("/work/shared/data/traces")
 SCARCE = 0.25
 KEYS = {
     "two": ("groq", "google"),
-    "four": ("groq", "google", "cerebras", "cloudflare"),
-    "six": ("groq", "google", "cerebras", "cloudflare", "openrouter", "sambanova"),
+    "three": ("groq", "google", "cloudflare"),
+    "five": ("groq", "google", "cloudflare", "openrouter", "sambanova"),
 }
 SIZES = (600, 1500, 3000)  # requests a day: ample, tight, too many for two keys
 NEEDY = 0.2  # share that needs quality 4

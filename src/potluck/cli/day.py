@@ -38,14 +38,12 @@ def bins(hours: Sequence[Hourly], most: int = 24) -> list[tuple[int, int, int]]:
 
 def chart(report: Report, start: float) -> str:
     """Bars for the hours in rich markup, served below refused."""
-    from potluck.cli.show import amount
-
     shown = bins(report.hours)
     most = max((served + refused for _, served, refused in shown), default=0) or 1
     lines = []
     for row in range(HEIGHT, 0, -1):
         label = (
-            f"{amount(most * row / HEIGHT) if row in (HEIGHT, HEIGHT // 2) and most >= HEIGHT else '':>6} "
+            f"{_count(most * row // HEIGHT) if row in (HEIGHT, HEIGHT // 2) and most >= HEIGHT else '':>6} "
         )
         lines.append(
             label + " ".join(_cell(served, refused, most, row) for _, served, refused in shown).rstrip()
@@ -56,7 +54,7 @@ def chart(report: Report, start: float) -> str:
         + " ".join(_label(first, len(shown), len(report.hours), start) for first, _, _ in shown).rstrip()
     )
     legend = "[green]██[/] served"
-    lines.append(" " * 7 + legend + ("   [red]██[/] refused" if report.refused else ""))
+    lines.append(" " * 7 + legend + ("   [red]▒▒[/] refused" if report.refused else ""))
     return "\n".join(lines)
 
 
@@ -72,7 +70,7 @@ def _cell(served: int, refused: int, most: int, row: int) -> str:
     if green >= whole or not refused:
         return f"[green]{block}[/]"
     if green <= 0.0:
-        return f"[red]{block}[/]"
+        return "[red]▒▒[/]"  # another letter, not only another colour
     return f"[green on red]{EIGHTHS[max(1, min(7, round(green * 8)))] * 2}[/]"
 
 
@@ -95,7 +93,7 @@ def servers(report: Report, qualities: Mapping[str, int]) -> Table:
     rows = list(report.targets.items())
     for id, count in rows[:MOST]:
         share = count / report.served
-        shown.add_row(escape(id), str(qualities[id]), amount(count), f"{_plain_bar(share)} {share:.0%}")
+        shown.add_row(escape(id), str(qualities[id]), _count(count), f"{_plain_bar(share)} {share:.0%}")
     if len(rows) > MOST:
         rest = sum(count for _, count in rows[MOST:])
         shown.add_row(
@@ -136,13 +134,13 @@ def touched(stock: Stock) -> bool:
 
 def sentences(report: Report, start: float, days: int, wait: float) -> list[str]:
     """What happened, in rich markup."""
-    from potluck.cli.show import amount, duration, escape
+    from potluck.cli.show import duration, escape
 
     providers = len({id.split("/")[0] for id in report.targets})
     share = report.served / report.asked if report.asked else 1.0
     colour = "green" if not report.refused else "yellow" if share > 0.9 else "red"
     said = [
-        f"[bold {colour}]{amount(report.served)} of {amount(report.asked)} requests are served ({_percent(share)})[/]"
+        f"[bold {colour}]{_count(report.served)} of {_count(report.asked)} requests are served ({_percent(share)})[/]"
         + (
             f", by {providers} provider{'s' * (providers > 1)}, mean quality tier {report.quality:.1f} of 5."
             if report.served
@@ -150,15 +148,15 @@ def sentences(report: Report, start: float, days: int, wait: float) -> list[str]
         )
     ]
     if report.waited:
-        said.append(f"{amount(report.waited)} had to wait for room, up to {duration(wait)}.")
+        said.append(f"{_count(report.waited)} had to wait for room, up to {duration(wait)}.")
     if report.refused:
         why = f"; most often in the way: {escape(report.bottleneck)}" if report.bottleneck else ""
         said.append(
-            f"{amount(report.refused)} are refused, the first at {moment(report.first_refusal, start, days)}{why}."
+            f"{_count(report.refused)} are refused, the first at {moment(report.first_refusal, start, days)}{why}."
         )
     if report.never:
         said.append(
-            f"{amount(report.never)} of them no target there could ever serve: too long, images, too high a quality."
+            f"{_count(report.never)} of them no target there could ever serve: too long, images, too high a quality."
         )
     first = report.first_out
     if first is not None:
@@ -175,21 +173,25 @@ def sentences(report: Report, start: float, days: int, wait: float) -> list[str]
 
 def plan(gains: Sequence[Gain], money: Money | None) -> list[str]:
     """What to do, in rich markup; the best first."""
-    from potluck.cli.show import amount, escape
+    from potluck.cli.show import escape
 
     said = []
     for gain in gains[:3]:
-        does = f"{amount(gain.served)} more served" if gain.served else "the same number served"
+        does = f"{_count(gain.served)} more served" if gain.served else "the same number served"
         said.append(
             f"[bold]{gain.provider}[/]: {does}, mean tier {gain.quality:.1f}. [dim]{escape(gain.signup)}[/]"
         )
     if money is not None:
         said.append(
-            f"Or [bold]money[/]: the {amount(money.requests)} refused would cost about {_dollars(money.dollars)} "
+            f"Or [bold]money[/]: the {_count(money.requests)} refused would cost about {_dollars(money.dollars)} "
             f"at ${money.prices[0]:g} and ${money.prices[1]:g} per million tokens in and out "
             f"({escape(money.target) or 'assumed: --price'}), with never_bill = false and a budget."
         )
     return said
+
+
+def _count(number: int) -> str:
+    return f"{number:,}"
 
 
 def _dollars(value: float) -> str:

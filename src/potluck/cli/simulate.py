@@ -28,41 +28,45 @@ DEFAULT = "300 chats a day, 1000 tokens in, 300 out, 70% by day"
 _PICTURES = (".svg", ".html")
 
 
+Words = Annotated[str, typer.Option("--workload", "-w", help="The day in words.")]
+Trace = Annotated[
+    Path | None,
+    typer.Option("--trace", "-t", metavar="FILE", help="CSV or JSON lines: times and tokens of requests."),
+]
+Keys = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--key", "-k", help="As if you had this provider's key.", autocompletion=options.complete_providers
+    ),
+]
+All = Annotated[bool, typer.Option("--all", "-a", help="As if you had every free key there is.")]
+Days = Annotated[int, typer.Option(min=1, max=31, help="How many days in a row.")]
+Wait = Annotated[float, typer.Option(min=0, help="Seconds a request waits for room rather than fail.")]
+Seed = Annotated[int, typer.Option(help="The same seed makes the same day.")]
+Every = Annotated[int, typer.Option(min=1, help="Of a trace, only each n-th request.")]
+Stretch = Annotated[bool, typer.Option("--stretch", help="Spread a shorter trace over a day.")]
+Quick = Annotated[bool, typer.Option("--quick", "-q", help="Do not try which further key would help.")]
+Price = Annotated[
+    str, typer.Option(metavar="IN/OUT", help="USD per million tokens, where no paid model's price is known.")
+]
+Plot = Annotated[
+    Path | None, typer.Option("--plot", metavar="FILE", help="Draw the hours as .svg or .html, too.")
+]
+
+
 def simulate(
-    workload: Annotated[str, typer.Option("--workload", "-w", help="The day in words.")] = DEFAULT,
-    trace: Annotated[
-        Path | None,
-        typer.Option(
-            "--trace", "-t", metavar="FILE", help="CSV or JSON lines: times and tokens of requests."
-        ),
-    ] = None,
-    key: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--key",
-            "-k",
-            help="As if you had this provider's key.",
-            autocompletion=options.complete_providers,
-        ),
-    ] = None,
-    all: Annotated[bool, typer.Option("--all", "-a", help="As if you had every free key there is.")] = False,
-    days: Annotated[int, typer.Option(min=1, max=31, help="How many days in a row.")] = 1,
-    wait: Annotated[
-        float, typer.Option(min=0, help="Seconds a request waits for room rather than fail.")
-    ] = 30.0,
-    seed: Annotated[int, typer.Option(help="The same seed makes the same day.")] = 1,
-    every: Annotated[int, typer.Option(min=1, help="Of a trace, only each n-th request.")] = 1,
-    stretch: Annotated[bool, typer.Option("--stretch", help="Spread a shorter trace over a day.")] = False,
-    quick: Annotated[
-        bool, typer.Option("--quick", "-q", help="Do not try which further key would help.")
-    ] = False,
-    price: Annotated[
-        str,
-        typer.Option(metavar="IN/OUT", help="USD per million tokens, where no paid model's price is known."),
-    ] = "0.30/1.20",
-    plot: Annotated[
-        Path | None, typer.Option("--plot", metavar="FILE", help="Draw the hours as .svg or .html, too.")
-    ] = None,
+    workload: Words = DEFAULT,
+    trace: Trace = None,
+    key: Keys = None,
+    all: All = False,
+    days: Days = 1,
+    wait: Wait = 30.0,
+    seed: Seed = 1,
+    every: Every = 1,
+    stretch: Stretch = False,
+    quick: Quick = False,
+    price: Price = "0.30/1.20",
+    plot: Plot = None,
     json: options.Json = False,
     config: options.Config = None,
 ) -> None:
@@ -71,15 +75,15 @@ def simulate(
 
     if plot is not None and plot.suffix not in _PICTURES:
         raise typer.BadParameter("--plot draws .svg or .html")
-    prices = _prices(price)
-    settings = options.settings(config)
+    prices, settings = _prices(price), options.settings(config)
     providers = catalog.load(catalog.SHIPPED, *settings.provider_directories)
     environ = _keys(providers, settings, key or (), all)
     asks = _asks(workload, trace, days, seed, every, stretch)
     room = Room(settings, providers, environ, asks, wait)
+    room.explain(key or ())
     report = room.first()
     gains = [] if quick else room.gains(report)
-    title = f"{trace.name if trace else workload}"
+    title = trace.name if trace else workload
     if plot is not None:
         _draw(plot, report, room.start, title)
     if json:
@@ -109,6 +113,19 @@ class Room:
                 "No provider is open. Say which keys you might get (`--key NAME`, or `--all`); `potluck providers` "
                 "lists them."
             )
+
+    def explain(self, keys: Sequence[str]) -> None:
+        """Says of each key that was named why it opens nothing, if so."""
+        from potluck import catalog
+        from potluck.cli.show import escape, note
+
+        there = {target.provider for target in self.targets}
+        for id in dict.fromkeys(keys):
+            if id not in there:
+                choice = self.settings.providers.get(id, catalog.AS_IT_IS)
+                never_bill = self.settings.never_bill
+                why = catalog.why_not(self.providers[id], self.environ, never_bill=never_bill, choice=choice)
+                note(f"[yellow]{id}[/] opens nothing: {escape(why or 'no model of its may be used')}.")
 
     @property
     def days(self) -> int:
