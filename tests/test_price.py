@@ -65,6 +65,10 @@ def test_an_equal_that_is_as_scarce_is_no_alternative() -> None:
     assert both == pytest.approx([0.9 * (4 - 4 * 0.1)] * 2)
 
 
+def test_nobody_is_an_alternative_to_itself() -> None:
+    assert charges([(4, 0.5), (2, 0.0)])[0] == pytest.approx(0.5 * (2 + CHOOSY * 2))
+
+
 def test_a_scarce_good_one_yields_to_a_plentiful_worse_one() -> None:
     dear, cheap = charges([(4, 0.95), (2, 0.0)])
     assert 4 - dear < 2 - cheap

@@ -143,7 +143,7 @@ def forecast(
         worst = max(worst, risk(expected, supply, size, evidence))
         if out == math.inf and expected > supply:
             out = profile.reach(now, max(0.0, supply) / rate)
-    return Forecast(rate, now if left < 1 else out, returns(state, rule, now), worst)
+    return Forecast(rate, now if left < rule.scale else out, returns(state, rule, now), worst)
 
 
 def horizons(state: State, rule: Rule, left: float, now: float) -> Iterator[tuple[float, float]]:
