@@ -8,6 +8,7 @@ for closes the connection, because the next answer could then be read as another
 from __future__ import annotations
 
 import asyncio
+import ssl
 from typing import Protocol, cast
 
 import httptools
@@ -153,7 +154,7 @@ class Connection(asyncio.Protocol):
     def eof_received(self) -> None:
         """The peer will send no more. Returning None closes our side too: HTTP needs no half-open."""
         self._owner.retire(self)
-        self._ended(clean=True)
+        self._ended(clean=not self._until_close or _said_goodbye(self.transport))
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._owner.gone(self)
@@ -259,6 +260,22 @@ class Connection(asyncio.Protocol):
 
     def _too_much(self) -> Unavailable:
         return Unavailable(f"{self._owner.name} sent more than its headers promised.")
+
+
+def _said_goodbye(transport: asyncio.Transport | None) -> bool:
+    """Whether the peer itself ended what it says: over TLS only close_notify does (RFC 9112 §9.8).
+
+    Anybody on the way can end the TCP connection below; asyncio's own loop reports both ends alike.
+    """
+    tls = transport.get_extra_info("ssl_object") if transport is not None else None
+    if tls is None:
+        return True
+    try:
+        return bool(tls.read(1) == b"")
+    except ssl.SSLZeroReturnError:
+        return True
+    except ssl.SSLError:  # it wants to read more: no goodbye came
+        return False
 
 
 def _keep_alive_seconds(value: bytes) -> float | None:
