@@ -62,15 +62,17 @@ class Served:
 
 
 @asynccontextmanager
-async def potluck(home: Path, world: sim.World, *, limit: int, workers: int) -> AsyncIterator[Served]:
-    """The real command, in processes of its own, until the block ends."""
+async def potluck(
+    home: Path, world: sim.World, *, limit: int, workers: int, settings: str = ""
+) -> AsyncIterator[Served]:
+    """The real command, in processes of its own, until the block ends. `settings`: more lines of its file."""
     providers = home / "providers"
     providers.mkdir(exist_ok=True)
     (providers / "pot.toml").write_text(POT.format(url=world.url("openai"), limit=limit))
     port = free_port()
     (home / "potluck.toml").write_text(
         f'port = {port}\nworkers = {workers}\ndata_dir = "{home}"\nproviders_dir = "{providers}"\n'
-        'log_level = "error"\n[local]\nenabled = false\ndiscover = false\n'
+        f'log_level = "error"\n{settings}[local]\nenabled = false\ndiscover = false\n'
     )
     environ = {name: value for name, value in os.environ.items() if not name.startswith("POTLUCK_")} | {
         "POT_KEY": "k"
