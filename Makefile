@@ -13,7 +13,7 @@ help: ## what there is
 run: $(VENV)/.run ## set everything up and start the gateway with the local model
 	@$(BIN)/potluck serve --demo
 
-test: $(VENV)/.dev ## set up what the tests need and run them all
+test: $(VENV)/.dev $(VENV)/.node ## set up what the tests need and run them all
 	@$(BIN)/python -m potluck.local.weights --data-dir "$${POTLUCK_TEST_DATA:-$$HOME/.cache/potluck-tests}"
 	@$(MAKE) --no-print-directory check
 	@$(BIN)/python -m pytest
@@ -56,3 +56,8 @@ $(VENV)/.dev: $(VENV)/.run requirements/dev.lock
 	@echo "Installing what the tests need …"
 	@$(PIP) install --require-hashes -r requirements/dev.lock
 	@touch $@
+
+$(VENV)/.node: $(VENV)/.dev tests/clients/package-lock.json scripts/node_modules.py
+	@echo "Installing the Node client the tests use …"
+	@$(BIN)/python -m scripts.node_modules
+	@test -e tests/clients/node_modules.unreachable || touch $@

@@ -1,34 +1,13 @@
-"""Real clients against the whole house: the openai package in front, the real local model behind."""
+"""The openai package for Python against the whole house, with the real local model behind."""
 
 from __future__ import annotations
 
 import asyncio
-import os
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import openai
 import pytest
-import pytest_asyncio
 
-from potluck.local.registry import Models
-from potluck.local.supervisor import LocalModel
-from tests.house import HELLO, House, house
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def local() -> AsyncIterator[LocalModel]:
-    place = os.environ.get("POTLUCK_TEST_DATA", "~/.cache/potluck-tests")
-    models = Models(Path(place).expanduser())
-    model = await models.ready()
-    async with LocalModel(model, await models.embedder(), context=2048) as running:
-        yield running
-
-
-@pytest_asyncio.fixture(loop_scope="module")
-async def home(tmp_path: Path, local: LocalModel) -> AsyncIterator[House]:
-    async with house(tmp_path, ["groq"], extra=tuple(local.targets())) as one:
-        yield one
+from tests.house import HELLO, House
 
 
 def client(home: House) -> openai.AsyncOpenAI:
