@@ -17,7 +17,7 @@ import msgspec
 from potluck.store.database import Connection, Database
 from potluck.types import Attempt
 
-INTERVAL = 0.1  # seconds between two writes
+INTERVAL = 0.25  # seconds between two writes; each costs a commit whatever it holds
 BOUND = 100_000  # records that may wait; about 100 MB of attempts in the worst case
 _BATCH = 2_000  # rows a transaction: keeps SQLite's write lock, which the ledger also needs, to milliseconds
 
