@@ -68,6 +68,9 @@ class Request(msgspec.Struct, frozen=True, gc=False):
     priority: Priority = "normal"
     admitted: Callable[[], object] | None = None  # called when its quotas are held; set while it queues
     on_wait: Callable[[], object] | None = None  # called when it begins to wait
+    # What the client sent, where its format is not that of `body`: for an upstream that speaks `native_dialect`.
+    native: Mapping[str, msgspec.Raw] | None = None
+    native_dialect: str = ""
     trace: Trace = msgspec.field(default_factory=Trace)
 
     def decoded(self, field: str, default: Any = None) -> Any:
@@ -76,6 +79,8 @@ class Request(msgspec.Struct, frozen=True, gc=False):
         return default if raw is None else msgspec.json.decode(raw)
 
     def replace(self, **changes: Any) -> Request:
+        if "body" in changes and "native" not in changes:  # a changed request is no longer what the client sent
+            changes["native"] = None
         return msgspec.structs.replace(self, **changes)
 
 
