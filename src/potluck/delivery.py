@@ -134,12 +134,12 @@ class Sender:
 
     def __init__(self, upstream: Upstream, patience: Patience) -> None:
         self._upstream, self._patience = upstream, patience
-        self._routes: dict[tuple[str, str], tuple[Target, Origin, str, bytes, Dialect]] = {}
+        self._routes: dict[tuple[str, str, bool], tuple[Target, Origin, str, bytes, Dialect]] = {}
 
     async def send(self, delivery: Delivery) -> Reply:
         """The reply of this target. Raises TargetFailed; the delivery is then closed on the wire."""
         request, target = delivery.request, delivery.target
-        origin, path, headers, dialect = self._route(target, request.kind)
+        origin, path, headers, dialect = self._route(target, request.kind, request.stream)
         call = Call(
             origin, path, headers, dialect.encode(request, target), timeouts=self._timeouts(request, target)
         )
@@ -180,9 +180,9 @@ class Sender:
         delivery.committed()
         return Reply(_relay(delivery, exchange, reader, opening), delivery.close)
 
-    def _route(self, target: Target, kind: str) -> tuple[Origin, str, bytes, Dialect]:
+    def _route(self, target: Target, kind: str, stream: bool) -> tuple[Origin, str, bytes, Dialect]:
         """What is the same for every request to a target, computed once."""
-        kept = self._routes.get((target.id, kind))
+        kept = self._routes.get((target.id, kind, stream))
         if kept is not None and kept[0] is target:
             return kept[1:]
         dialect = DIALECTS[target.behaviour.dialect]
@@ -191,8 +191,8 @@ class Sender:
         if target.key:
             name, scheme = ("authorization", "Bearer ") if target.auth == "bearer" else (target.auth, "")
             lines.append((name, scheme + target.key.reveal()))
-        route = (target, origin, prefix + dialect.path(target, kind), header_lines(lines), dialect)
-        self._routes[target.id, kind] = route
+        route = (target, origin, prefix + dialect.path(target, kind, stream), header_lines(lines), dialect)
+        self._routes[target.id, kind, stream] = route
         return route[1:]
 
     def _timeouts(self, request: Request, target: Target) -> Timeouts:

@@ -73,7 +73,7 @@ class Access:
             name=model.name,
             base_url=self._url,
             key=self._key,
-            auth="bearer" if self._key else "none",
+            auth=(provider.auth if provider.auth.startswith("x-") else "bearer") if self._key else "none",
             quotas=self._quotas(model),
             behaviour=self._embeddings if kind == "embeddings" else self._chat,
             kind="embeddings" if kind == "embeddings" else "chat",

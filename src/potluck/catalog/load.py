@@ -82,7 +82,7 @@ def _identity(provider: Provider) -> Iterator[Problem]:
         yield (), "the key 'name' is missing"
     if not provider.base_url:
         yield (), "the key 'base_url' is missing"
-    if provider.auth == "bearer" and not provider.key_env:
+    if provider.auth not in ("optional", "none") and not provider.key_env:
         yield ("auth",), 'key_env must name the environment variable of the key, unless auth is "none"'
 
 

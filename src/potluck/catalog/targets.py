@@ -73,7 +73,7 @@ def why_not(
             f"({_budget_line(provider)})"
         )
     wanted = [name for name in provider.env if not environ.get(name, "").strip()]
-    if not key and provider.auth == "bearer":
+    if not key and provider.auth not in ("optional", "none"):
         wanted.append(choice.key_env or provider.key_env[0])
     if wanted:
         return f"set {' and '.join(wanted)}" + (

@@ -86,9 +86,7 @@ class SSEReader:
     def feed(self, data: bytes) -> Chunk | None:
         """Whole events among what has arrived, or None. Raises TargetFailed on an error event or bad JSON."""
         if not self._rest and len(data) > 2 and data.find(b"\n\n") == len(data) - 2 and b"\r" not in data:
-            return (
-                Chunk(data, decode_block) if self._keep(data[:-2]) else None
-            )  # one whole event: the usual case
+            return self._chunk(data) if self._keep(data[:-2]) else None  # one whole event: the usual case
         data = self._rest + data if self._rest else data
         end = data.rfind(b"\n\n") + 2
         if b"\r" in data:
@@ -123,6 +121,10 @@ class SSEReader:
         if not kept:
             return None
         raw = block if not dropped else b"\n\n".join(kept) + b"\n\n"
+        return self._chunk(raw)
+
+    def _chunk(self, raw: bytes) -> Chunk:
+        """What is handed on; a format that shares only the framing has its own."""
         return Chunk(raw, decode_block)
 
     def _keep(self, event: bytes) -> bool:

@@ -43,7 +43,7 @@ _vectors = msgspec.json.Decoder(_Vectors)
 class OpenAI:
     """The dialect. Stateless: one instance serves every target that speaks it."""
 
-    def path(self, target: Target, kind: str) -> str:
+    def path(self, target: Target, kind: str, stream: bool) -> str:
         return target.behaviour.embeddings_path if kind == "embeddings" else target.behaviour.chat_path
 
     def encode(self, request: Request, target: Target) -> bytes:
@@ -76,7 +76,8 @@ class OpenAI:
             raise blames.of_whole(raw, str(error)) from error
         if not count:
             raise errors.Malformed("the provider answered 200 with no choices in it", status=200)
-        return Chunk(raw, decode_whole, whole=True), usage.usage() if usage else None
+        decode = decode_vectors if kind == "embeddings" else decode_whole
+        return Chunk(raw, decode, whole=True), usage.usage() if usage else None
 
     def reader(self, request: Request) -> SSEReader:
         return SSEReader(keep_usage=wants_usage(request))
@@ -137,6 +138,13 @@ def _flatten(message: Any) -> Any:
     if len(texts) != len(content):
         return message
     return {**message, "content": "\n".join(text for text in texts if isinstance(text, str))}
+
+
+def decode_vectors(raw: bytes) -> tuple[Event, ...]:
+    """The one event of an embeddings answer: `delta` has its `data`, rows of index and embedding."""
+    answer = _vectors.decode(raw)
+    usage = answer.usage.usage() if answer.usage else None
+    return (Event(delta={"data": [msgspec.json.decode(row) for row in answer.data]}, usage=usage),)
 
 
 def decode_whole(raw: bytes) -> tuple[Event, ...]:

@@ -11,6 +11,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
+from urllib.parse import parse_qsl
 
 import msgspec
 
@@ -89,20 +90,20 @@ class Web:
         self, scope: Scope, headers: Any, receive: Receive, send: Send, extra: tuple[tuple[bytes, bytes], ...]
     ) -> None:
         path, method = scope["path"], scope["method"]
-        surface = surface_of(path)
+        surface = surface_of(path, scope["query_string"])
         if surface is not None and method == "POST":
             sent = dict(headers)
-            await self._chat.serve(surface, scope, self._who(sent), receive, send, extra, sent)
+            await self._chat.serve(surface, scope, self._who(sent, scope), receive, send, extra, sent)
             return
         if method == "OPTIONS":
             await respond(send, Answer(b"", status=204, headers=extra))
             return
         desk = self._desks.find(path)
         if desk is None:
-            answer = self._get(path, method, headers)
+            answer = self._get(path, method, headers, scope)
         else:
             sent = dict(headers)
-            key = self._who(sent)
+            key = self._who(sent, scope)
             try:
                 body = await read_body(receive)
             except ClientLeft:
@@ -110,7 +111,7 @@ class Web:
             answer = await desk(Visit(key, method, path, scope["query_string"], sent, body))
         await respond(send, answer.plus(extra))
 
-    def _get(self, path: str, method: str, headers: Any) -> Answer:
+    def _get(self, path: str, method: str, headers: Any, scope: Scope) -> Answer:
         posts = surface_of(path) is not None
         if not (posts or path in self._gets or path in self._open or path.startswith("/v1/models/")):
             raise errors.NotFound(
@@ -122,13 +123,16 @@ class Web:
             raise MethodNotAllowed(f"{path} takes {wanted}, not {method}.")
         if path in self._open:
             return self._open[path]()
-        key = self._who(dict(headers))
+        key = self._who(dict(headers), scope)
         if path in self._gets:
             return self._gets[path](key)
         return self._one_model(path.removeprefix("/v1/models/"), key)
 
-    def _who(self, sent: Mapping[bytes, bytes]) -> ClientKey:
+    def _who(self, sent: Mapping[bytes, bytes], scope: Scope) -> ClientKey:
         given = sent.get(b"authorization") or sent.get(b"x-api-key") or sent.get(b"x-goog-api-key")
+        if not given and b"key=" in scope["query_string"]:  # clients of some formats send it in the address
+            query = parse_qsl(scope["query_string"].decode("latin-1"))
+            given = next((value for name, value in query if name == "key"), "").encode()
         return self._keyring.authenticate(given or b"")
 
     def _allowed(self, key: ClientKey) -> list[str]:

@@ -13,8 +13,8 @@ POSTS: dict[str, Surface] = {
 }
 
 
-def surface_of(path: str) -> Surface | None:
-    """The surface that takes a POST at this path."""
+def surface_of(path: str, query: bytes = b"") -> Surface | None:
+    """The surface that takes a POST at this path; `query` decides where a format is chosen in it."""
     return POSTS.get(path)
 
 
