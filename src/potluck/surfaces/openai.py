@@ -49,8 +49,8 @@ _embeddings = msgspec.json.Decoder(_Embeddings)
 
 def parse_chat(body: bytes, *, trace: Trace) -> Request:
     """A chat request. Raises Invalid with the field at fault, where it is known."""
-    fields = _decode(_fields, body)
-    chat: _Chat = _decode(_chat, body)
+    fields = decode(_fields, body)
+    chat: _Chat = decode(_chat, body)
     if not chat.messages:
         raise Invalid("'messages' is empty: send at least one message.", param="messages")
     if chat.n not in (1, None):
@@ -68,16 +68,21 @@ def parse_chat(body: bytes, *, trace: Trace) -> Request:
         model=chat.model or "auto",
         body=fields,
         stream=bool(chat.stream),
-        tokens_in=int(measured / BYTES_PER_TOKEN) + images * IMAGE_TOKENS + 4,
+        tokens_in=prompt_tokens(measured, images),
         tokens_out=limit or DEFAULT_OUTPUT,
         needs=needs,
         trace=trace,
     )
 
 
+def prompt_tokens(measured: int, images: int) -> int:
+    """The estimate for a prompt of `measured` bytes of JSON (messages and tools), less those of its images."""
+    return int(measured / BYTES_PER_TOKEN) + images * IMAGE_TOKENS + 4
+
+
 def parse_embeddings(body: bytes, *, trace: Trace) -> Request:
-    fields = _decode(_fields, body)
-    wanted: _Embeddings = _decode(_embeddings, body)
+    fields = decode(_fields, body)
+    wanted: _Embeddings = decode(_embeddings, body)
     if wanted.input == "" or wanted.input == []:
         raise Invalid("'input' is empty: send a text or a list of texts.", param="input")
     return Request(
@@ -89,7 +94,8 @@ def parse_embeddings(body: bytes, *, trace: Trace) -> Request:
     )
 
 
-def _decode(decoder: Any, body: bytes) -> Any:
+def decode(decoder: Any, body: bytes) -> Any:
+    """The body, or a part of it. Raises Invalid, with the field at fault where it is known."""
     try:
         return decoder.decode(body)
     except msgspec.ValidationError as error:
