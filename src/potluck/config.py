@@ -133,6 +133,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     port: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 4711
     workers: Positive = 1
     data_dir: str = ""  # "" is the platform's place for a user's data; see `home`
+    store: str = ""  # where quotas are counted: "" is a file in data_dir; redis://host:port/0 for many hosts
     providers_dir: str = ""  # more provider files; a shipped id replaces or extends the shipped one
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     never_bill: bool = True
@@ -207,6 +208,11 @@ def _check(settings: Settings) -> Iterator[tuple[Where, str]]:
             yield ("cors_origins", n), 'cors_origins may not be "*": every web page could spend your quotas'
         elif not origin.startswith(("http://", "https://")) or origin.endswith("/"):
             yield ("cors_origins", n), f"'{origin}' is not an origin such as https://chat.example.com"
+    if settings.store and not settings.store.startswith(("redis://", "rediss://", "unix://")):
+        yield (
+            ("store",),
+            "store is the URL of a Valkey or Redis server: redis://host:6379/0, rediss://…, unix://…",
+        )
     for name, provider in settings.providers.items():
         if provider.base_url and not provider.base_url.startswith(("https://", "http://")):
             yield ("providers", name, "base_url"), "base_url must begin with https:// (http:// on loopback)"

@@ -29,7 +29,7 @@ from potluck.errors import (
 from potluck.health import Health
 from potluck.pacing import UNPACED, Ending, Pacing
 from potluck.quota import money
-from potluck.quota.ledger import Full, Ledger
+from potluck.quota.ledger import Full, Hold, Ledger, Short
 from potluck.quota.pace import Paces
 from potluck.router import Outlook, Pool
 from potluck.types import UNSENT, Attempt, Clock, Plan, Reply, Request, Target, Usage
@@ -95,7 +95,10 @@ class Dispatch:
             if request.deadline and self._clock.monotonic() >= request.deadline:
                 raise DeadlinePassed("The deadline of this request passed before any target had answered.")
             asked = money.bounded(request, target) if target.paid else request
-            hold = self._hold(asked, target, progress)
+            try:
+                hold = self._hold(asked, target, progress)
+            except Short:
+                hold = await self._hold_awaited(asked, target, progress)
             if hold is None:
                 continue
             reply = await self._try(asked, target, hold, progress)
@@ -145,10 +148,30 @@ class Dispatch:
         try:
             hold = self._ledger.reserve(target, request.tokens_in, _output(request, target))
         except Full as full:
-            self._health.released(target.id)
-            progress.opens = min(progress.opens, full.retry_at)
-            request.trace.attempts.append(Attempt(target.id, "full", str(full), started=now))
+            self._full(request, target, progress, full, now)
             return None
+        return self._held(request, target, hold, now)
+
+    async def _hold_awaited(self, request: Request, target: Target, progress: Progress) -> Ending | None:
+        """The same where the store is across a network and the leases are short."""
+        now = self._clock.monotonic()
+        try:
+            hold = await self._ledger.reserve_async(target, request.tokens_in, _output(request, target))
+        except Full as full:
+            self._full(request, target, progress, full, now)
+            return None
+        except BaseException:
+            self._health.released(target.id)
+            raise
+        return self._held(request, target, hold, now)
+
+    def _full(self, request: Request, target: Target, progress: Progress, full: Full, now: float) -> None:
+        self._health.released(target.id)
+        progress.opens = min(progress.opens, full.retry_at)
+        request.trace.attempts.append(Attempt(target.id, "full", str(full), started=now))
+
+    def _held(self, request: Request, target: Target, hold: Hold, now: float) -> Ending:
+        account = self._pacing.of(target)
         if request.admitted is not None:
             request.admitted()
         return hold if account is None else account.take(hold, now)

@@ -23,11 +23,14 @@ from potluck.app.views import Views
 from potluck.config import Settings
 from potluck.delivery import Patience, Sender
 from potluck.dispatch import Dispatch
+from potluck.errors import ConfigError
 from potluck.health import Health
 from potluck.pipeline import compose
 from potluck.quota.ledger import Ledger
 from potluck.quota.pace import Paces
+from potluck.quota.remote import RemoteLedger
 from potluck.quota.sqlite import SqliteStore
+from potluck.quota.valkey import ValkeyStore
 from potluck.router import AUTO, Pool, Profile, Wish
 from potluck.server.chat import Chat
 from potluck.server.gate import Gate
@@ -106,7 +109,16 @@ def database(settings: Settings) -> Database:
 
 
 def open_ledger(settings: Settings, *, worker: str) -> Ledger:
-    return Ledger(SqliteStore(settings.home / "quota.sqlite"), SystemClock(), worker=worker)
+    """Raises ConfigError when the store's client is not installed."""
+    if not settings.store:
+        return Ledger(SqliteStore(settings.home / "quota.sqlite"), SystemClock(), worker=worker)
+    try:
+        store = ValkeyStore(settings.store, remember=settings.home / "quota-epoch")
+    except ImportError as missing:
+        raise ConfigError(
+            "`store` names a Valkey server: install its client with potluck[valkey]."
+        ) from missing
+    return RemoteLedger(store, SystemClock(), worker=worker)
 
 
 class Gateway:
@@ -208,7 +220,10 @@ class Gateway:
             task.cancel()
         await asyncio.gather(*self._beside, return_exceptions=True)
         await self.upstream.close()
-        self.ledger.close()
+        if isinstance(self.ledger, RemoteLedger):
+            await self.ledger.close_async()
+        else:
+            self.ledger.close()
         await asyncio.to_thread(self.recorder.close)
         self.views.close()
         self.keyring.close()

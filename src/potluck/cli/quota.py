@@ -102,6 +102,8 @@ def _ledger(config: Path | None) -> Callable[[], States]:
         paces.profile = foresight.profile(app.database(settings), time.time())
 
     def read() -> States:
+        for target in targets:
+            ledger.lane(target)
         ledger.flush()  # it holds nothing, so this only reads what changed
         return foresight.quotas(ledger, paces, targets)
 

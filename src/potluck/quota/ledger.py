@@ -29,6 +29,7 @@ from potluck.quota.step import Draft, Outcome, apply, step
 from potluck.types import Clock, Target
 
 _log = logging.getLogger("potluck.quota")
+LOST = "Quota: %s. What is leased goes on, nothing more is leased."
 
 __all__ = ["Full", "Hold", "Ledger", "QuotaState", "Room", "Short"]
 
@@ -76,6 +77,10 @@ class Ledger:
                 raise Short
             self._slow(lane, tokens_in, tokens_out, now)
         return Hold(self.time, lane, tokens_in, tokens_out)
+
+    async def reserve_async(self, target: Target, tokens_in: int, tokens_out: int) -> Hold:
+        """As `reserve`, for when that raised `Short` (see `remote.py`)."""
+        return self.reserve(target, tokens_in, tokens_out)
 
     def _fast(self, lane: Lane, tokens_in: int, tokens_out: int, now: float) -> bool:
         """Spend from the leases if all of them suffice. Two passes: nothing is taken unless everything is."""
@@ -135,10 +140,10 @@ class Ledger:
         try:
             self._sync(counters, [0] * len(counters), keep)
         except StoreLost as lost:
-            _log.warning("Quota: %s. What is leased goes on, nothing more is leased.", lost)
+            _log.warning(LOST, lost)
 
     def room(self, target: Target) -> Room:
-        """What is left at a target as far as this worker knows: cheap, so a router may ask about all of them."""
+        """What is left at a target as far as this worker knows: cheap, a router asks about all of them."""
         lane = self._lanes.get(target.id)
         if lane is None or lane.target is not target:
             lane = self._open(target)
@@ -166,9 +171,7 @@ class Ledger:
         return lane if lane is not None and lane.target is target else self._open(target)
 
     def cool(self, target: Target, until: float, reason: str) -> None:
-        """Close one target until `until` for every worker, across restarts. A moment that has passed reopens
-        it.
-        """
+        """Close one target until `until` for every worker, across restarts; a moment in the past reopens it."""
         lane = self._open(target)
         self._note(Note(lane.id, until, reason))
 
@@ -184,8 +187,7 @@ class Ledger:
                     self._tell([counter])
 
     def refused(self, target: Target, failure: TargetFailed, tokens: int = 0) -> float:
-        """Close the right quota until the right time; epoch seconds when such a request may be tried there
-        again.
+        """Close the right quota until the right time; epoch seconds when such a request may go there again.
 
         `tokens`: the estimate that was refused; with a 413 no request of that size is sent there for a day.
         """
@@ -254,7 +256,7 @@ class Ledger:
         try:
             states = self._store.read([*ids, *(counter.id for counter in counters)])
         except StoreLost as lost:
-            _log.warning("Quota: %s. Counts of other workers are unknown.", lost)
+            _log.warning(LOST, lost)
             return
         for lane, own, key in zip(lanes, states, states[len(lanes) :], strict=False):
             lane.look(own, key, now)

@@ -13,6 +13,7 @@ from typing import Any
 
 from potluck import errors
 from potluck.pipeline import Handler
+from potluck.quota.room import Short
 from potluck.server.answer import JSON
 from potluck.server.keepalive import EVENTS, KeepAlive, comments
 from potluck.server.limits import ClientLimiter, Pass, check_model
@@ -79,7 +80,10 @@ class Chat:
         check_model(key, request.model)
         request = request.replace(tenant=key.id, deadline=began + self._total, allowed=key.limits.models)
         request = self._willing.of(request, sent, key, began)
-        ticket = self._limiter.admit(key, request.tokens_in, request.tokens_out)
+        try:
+            ticket = self._limiter.admit(key, request.tokens_in, request.tokens_out)
+        except Short:
+            ticket = await self._limiter.admit_async(key, request.tokens_in, request.tokens_out)
         await self._work(surface, About(trace.id, request.model, at, request), ticket, began, send, extra)
 
     async def _work(

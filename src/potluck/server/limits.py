@@ -109,6 +109,22 @@ class ClientLimiter:
                 held.release()
             raise
 
+    async def admit_async(self, key: ClientKey, tokens_in: int, tokens_out: int) -> Pass:
+        """As `admit`, for when that raised `Short`: the ledger's store is across a network."""
+        use, money = self._find(key)
+        held = None
+        try:
+            if use is not None:
+                held = await self._ledger.reserve_async(use, tokens_in, tokens_out)
+            spent = await self._ledger.reserve_async(money, 1, 0) if money is not None else None
+            return Pass(held, spent)
+        except BaseException as error:
+            if held is not None:
+                held.release()
+            if isinstance(error, Full):
+                raise self._limited(key, error) from None
+            raise
+
     def _find(self, key: ClientKey) -> tuple[Target | None, Target | None]:
         found = self._targets.get(key.id)
         if found is None or (found[0] is not key.limits and found[0] != key.limits):
