@@ -175,6 +175,14 @@ def unfit(target: Target, request: Request, wish: Wish) -> str:
         return f"below quality tier {wish.min_quality}"
     if "image" in request.needs and "image" not in target.inputs:
         return "takes no images"
+    if "pdf" in request.needs and "pdf" not in target.inputs:
+        return "reads no PDF"
+    # Tools and files of the vendor's own have no words in another format; which one, the need itself says.
+    if (
+        f"native:{request.native_dialect}" in request.needs
+        and target.behaviour.dialect != request.native_dialect
+    ):
+        return "cannot be told all of it in its own format"
     if "tools" in request.needs and not target.tools:
         return "calls no tools"
     if "json_schema" in request.needs and not target.json_schema:

@@ -16,6 +16,7 @@ from importlib.resources import files
 import msgspec
 
 from potluck import catalog
+from potluck.app.desks import desks
 from potluck.app.pacing import pacing
 from potluck.app.remote import RemoteModels
 from potluck.app.retention import Retention
@@ -188,6 +189,7 @@ class Gateway:
             ready=self.views.ready,
             openapi=files("potluck.server").joinpath("openapi.json").read_bytes(),
             started=int(self.clock.now()),
+            desks=desks(self),
         )
 
     def use(self, targets: tuple[Target, ...]) -> None:

@@ -22,7 +22,7 @@ from potluck.server.desk import Desk, Desks, MethodNotAllowed, Visit
 from potluck.server.gate import Gate
 from potluck.store.keyring import Keyring
 from potluck.store.keys import ClientKey
-from potluck.surfaces import openai
+from potluck.surfaces import anthropic, openai
 from potluck.surfaces.routes import CHAT, family, surface_of
 from potluck.surfaces.surface import Surface
 
@@ -123,7 +123,10 @@ class Web:
             raise MethodNotAllowed(f"{path} takes {wanted}, not {method}.")
         if path in self._open:
             return self._open[path]()
-        key = self._who(dict(headers), scope)
+        sent = dict(headers)
+        key = self._who(sent, scope)
+        if b"anthropic-version" in sent and path.startswith("/v1/models"):
+            return self._anthropic_models(path, key)
         if path in self._gets:
             return self._gets[path](key)
         return self._one_model(path.removeprefix("/v1/models/"), key)
@@ -138,13 +141,24 @@ class Web:
     def _allowed(self, key: ClientKey) -> list[str]:
         return [name for name in self._models() if key.limits.allows(name)]
 
+    def _anthropic_models(self, path: str, key: ClientKey) -> Answer:
+        """The listing, or one of it, for clients that read another format at the same address."""
+        if path == "/v1/models":
+            return Answer(anthropic.render_models(self._allowed(key), self._started))
+        name = path.removeprefix("/v1/models/")
+        self._known(name, key)
+        return Answer(msgspec.json.encode(anthropic.model(name, self._started)))
+
     def _one_model(self, name: str, key: ClientKey) -> Answer:
+        self._known(name, key)
+        model = {"id": name, "object": "model", "created": self._started, "owned_by": "potluck"}
+        return Answer(msgspec.json.encode(model))
+
+    def _known(self, name: str, key: ClientKey) -> None:
         if name not in self._allowed(key):
             raise errors.UnknownModel(
                 f"There is no model {name[:100]!r} here. GET /v1/models lists them.", param="model"
             )
-        model = {"id": name, "object": "model", "created": self._started, "owned_by": "potluck"}
-        return Answer(msgspec.json.encode(model))
 
     def _view(self, view: View) -> Callable[[ClientKey], Answer]:
         def show(key: ClientKey) -> Answer:

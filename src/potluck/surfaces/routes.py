@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from potluck.surfaces.anthropic import CountTokens, Messages
 from potluck.surfaces.chat import ChatCompletions, Embeddings
 from potluck.surfaces.surface import Surface
 
 CHAT = ChatCompletions()
+COUNT_TOKENS = CountTokens()
 
 POSTS: dict[str, Surface] = {
     "/v1/chat/completions": CHAT,
     "/v1/embeddings": Embeddings(),
+    "/v1/messages": Messages(),
 }
+
+# Paths that desks answer, in a format that is not the usual one.
+FAMILIES: dict[str, Surface] = {"/v1/messages/count_tokens": COUNT_TOKENS}
 
 
 def surface_of(path: str, query: bytes = b"") -> Surface | None:
@@ -20,4 +26,4 @@ def surface_of(path: str, query: bytes = b"") -> Surface | None:
 
 def family(path: str) -> Surface:
     """Whose error format a client of this path understands, also where nothing is."""
-    return surface_of(path) or CHAT
+    return surface_of(path) or FAMILIES.get(path, CHAT)
