@@ -164,6 +164,7 @@ class Sender:
         if usage is None:
             request, paid = delivery.request, delivery.target.paid
             usage = Usage(request.tokens_in, request.tokens_out if paid else len(raw) // 4, estimated=True)
+            request.trace.notes["usage"] = "estimated"
         delivery.settled(usage)
         return Reply(None, whole=chunk)
 

@@ -44,8 +44,9 @@ class ChatWriter:
         if chunk.dialect == "openai" and not chunk.whole:
             return chunk.raw
         about = self._about
+        wanted = b"include_usage" in bytes(about.request.body.get("stream_options", b""))
         return openai.render_events(
-            chunk.events, id=f"chatcmpl-{about.id}", model=about.model, created=int(about.at)
+            chunk.events, id=f"chatcmpl-{about.id}", model=about.model, created=int(about.at), usage=wanted
         )
 
     def ending(self) -> bytes:
