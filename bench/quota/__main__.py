@@ -20,10 +20,11 @@ from typing import Any
 from urllib.request import urlopen
 
 from bench.gateway.proc import Process, allow_many_sockets
+from bench.gateway.systems import ROOT
 from bench.micro import hold
 from bench.quota import report, world, yields
 from bench.quota.clients import Ask, Seen, crowd, read, stretch
-from bench.quota.systems import ROOT, SYSTEMS, Running, Unavailable, kill_a_worker
+from bench.quota.systems import SYSTEMS, Running, Unavailable, kill_a_worker
 
 CLIENTS, RATE = 256, 25.0  # requests a second offered: more than the free tiers have
 LEARN = 0.2  # share of the run that counts as the first learning

@@ -20,7 +20,7 @@ import httpx2
 
 STREAMED, LEAVING = 0.3, 0.02  # shares of the requests
 LONGEST = 3000  # tokens of a prompt: longer ones of the trace are cut, so that bodies stay small
-PATIENCE = 60.0  # seconds
+PATIENCE = 20.0  # seconds
 LEAVES_AFTER = 0.15  # seconds: less than an answer takes
 
 

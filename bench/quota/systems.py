@@ -24,7 +24,7 @@ from bench.gateway.proc import Process
 from bench.gateway.systems import PEERS
 
 from potluck import catalog, sim
-from potluck.catalog import Choice
+from potluck.config import Provider
 from potluck.types import Target
 
 WORKERS = 4
@@ -54,7 +54,9 @@ def targets(origin: str, providers: Sequence[str]) -> list[Target]:
     environ = {told[name]["key_env"]: told[name]["key"] for name in known} | {
         "CLOUDFLARE_ACCOUNT_ID": "pretend-account"
     }
-    choices = {name: Choice(base_url=told[name]["base_url"], key_env=told[name]["key_env"]) for name in known}
+    choices = {
+        name: Provider(base_url=told[name]["base_url"], key_env=told[name]["key_env"]) for name in known
+    }
     found = catalog.targets(known, environ, never_bill=False, choices=choices)
     return [one for one in found if one.kind == "chat" and not one.paid]
 
@@ -112,7 +114,8 @@ def litellm(work: Path, origin: str, providers: Sequence[str]) -> Running:
         models.append({"model_name": "pool", "litellm_params": params})
     config = {
         "model_list": models,
-        "litellm_settings": {"request_timeout": 60, "telemetry": False},
+        # Its token counts come from its own tables: it would otherwise fetch tokenizers for model names it knows.
+        "litellm_settings": {"request_timeout": 60, "telemetry": False, "disable_hf_tokenizer_download": True},
         "router_settings": {
             "routing_strategy": "usage-based-routing-v2", "enable_pre_call_checks": True,
             "redis_host": "127.0.0.1", "redis_port": redis_port, "num_retries": 2,
@@ -134,7 +137,7 @@ def litellm(work: Path, origin: str, providers: Sequence[str]) -> Running:
     )
     env = dict(os.environ) | {
         "LITELLM_MASTER_KEY": "sk-bench", "LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_LOG": "ERROR",
-        "LITELLM_MODE": "PRODUCTION", "LITELLM_TELEMETRY": "False", "NO_DOCS": "True", "HOME": str(work),
+        "LITELLM_MODE": "PRODUCTION", "HF_HUB_OFFLINE": "1", "LITELLM_TELEMETRY": "False", "NO_DOCS": "True", "HOME": str(work),
     }  # fmt: skip
     argv = [
         str(PEERS / "litellm" / "bin" / "litellm"),
