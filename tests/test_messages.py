@@ -11,6 +11,8 @@ import msgspec
 import pytest
 
 from potluck import sim
+from potluck.sim.wire import Exchange, Incoming, listen
+from potluck.types import Target
 from tests.house import HELLO, House, house
 
 WEATHER = {
@@ -150,3 +152,24 @@ async def test_an_unserved_hold_is_given_back_when_the_client_leaves(tmp_path: P
         async with asyncio.timeout(5):
             while home.gateway.meters.open:
                 await asyncio.sleep(0)
+
+
+async def test_an_answer_whose_tokens_nobody_counted_says_so_in_a_header(tmp_path: Path) -> None:
+    """`FREE` counts always, so here is a host that never does."""
+    body = b'{"choices":[{"message":{"role":"assistant","content":"Hello there"},"finish_reason":"stop"}]}'
+
+    def answer(incoming: Incoming, exchange: Exchange) -> None:
+        exchange.send(200, body)
+
+    server, connections = await listen(answer, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    silent = Target("silent/m", "silent", "m", "m", f"http://127.0.0.1:{port}")
+    async with house(tmp_path, [], extra=(silent,)) as home:
+        message = await ask(home, model="silent/m")
+    server.close()
+    for connection in list(connections):
+        connection.transport.abort()
+    await server.wait_closed()
+    assert message.headers["x-potluck-usage"] == "estimated"
+    assert message.json()["usage"]["estimated"] is True
+    assert message.json()["usage"]["output_tokens"] > 0

@@ -148,3 +148,50 @@ async def test_an_error_event_before_the_first_word_fails_over(tmp_path: Path) -
             assert b"message_stop" in answer.content
             if host.bodies:
                 break
+
+
+async def test_usage_reaches_a_client_that_asked_for_it_in_a_stream_of_another_format(tmp_path: Path) -> None:
+    async with home_with_host(tmp_path) as (home, _):
+        data = await home.events("host/model", max_tokens=40, stream_options={"include_usage": True})
+        without = await home.events("host/model", max_tokens=40)
+    used = [msgspec.json.decode(each).get("usage") for each in data[:-1]]
+    assert used[-1]["completion_tokens"] == 12
+    assert not any("usage" in msgspec.json.decode(each) for each in without[:-1])
+
+
+async def test_what_the_format_cannot_say_is_refused_before_anything_is_sent(tmp_path: Path) -> None:
+    part = {"type": "input_audio", "input_audio": {"data": "QQ==", "format": "wav"}}
+    async with home_with_host(tmp_path) as (home, host):
+        audio = await home.chat("host/model", messages=[{"role": "user", "content": [part]}])
+        odd = await home.chat("host/model", messages=[*HELLO, {"role": "assistant", "tool_calls": [5]}])
+        assert host.bodies == []
+    assert (audio.status_code, odd.status_code) == (400, 400)
+    assert "input_audio" in audio.json()["error"]["message"]
+
+
+async def test_images_and_files_and_schemas_have_words_in_both_formats(tmp_path: Path) -> None:
+    parts = [
+        {"type": "text", "text": "Look."},
+        {"type": "image_url", "image_url": {"url": "data:image/png;base64,QUJD"}},
+        {"type": "image_url", "image_url": {"url": "https://pictures.example/1.png"}},
+    ]
+    form = {"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "object"}}}
+    async with home_with_host(tmp_path) as (home, host):
+        answer = await home.chat(
+            "host/model",
+            messages=[{"role": "user", "content": parts}],
+            response_format=form,
+            stop="END",
+            user="me",
+        )
+        sent = msgspec.json.decode(host.bodies[0])
+    assert answer.status_code == 200, answer.text
+    _, inline, linked = sent["messages"][0]["content"]
+    assert inline["source"] == {"type": "base64", "media_type": "image/png", "data": "QUJD"}
+    assert linked["source"] == {"type": "url", "url": "https://pictures.example/1.png"}
+    assert sent["output_config"] == {"format": {"type": "json_schema", "schema": {"type": "object"}}}
+    assert (sent["stop_sequences"], sent["metadata"], sent["max_tokens"]) == (
+        ["END"],
+        {"user_id": "me"},
+        1000,
+    )

@@ -61,6 +61,7 @@ class Request(msgspec.Struct, frozen=True, gc=False):
     allowed: tuple[str, ...] = ()  # globs over the models and targets its client key may use; () = all
     tokens_in: int = 0  # estimate of the prompt, in tokens
     tokens_out: int = 0  # what the answer may take: max_tokens, or a guess
+    limited: bool = True  # whether the client set that limit itself
     needs: frozenset[str] = frozenset()  # tools | image | json_schema | ...
     deadline: float = 0.0
     budget: int = 8  # upstream calls this request may cause, in all
@@ -79,7 +80,8 @@ class Request(msgspec.Struct, frozen=True, gc=False):
         return default if raw is None else msgspec.json.decode(raw)
 
     def replace(self, **changes: Any) -> Request:
-        if "body" in changes and "native" not in changes:  # a changed request is no longer what the client sent
+        # A changed request is no longer what the client sent.
+        if "body" in changes and "native" not in changes:
             changes["native"] = None
         return msgspec.structs.replace(self, **changes)
 
