@@ -98,9 +98,8 @@ def potluck(work: Path, origin: str, providers: Sequence[str]) -> Running:
     return running
 
 
-def litellm(work: Path, origin: str, providers: Sequence[str]) -> Running:
-    ensure("litellm")
-    port, redis_port = free_port(), free_port()
+def _litellm_config(origin: str, providers: Sequence[str], redis_port: int) -> str:
+    """Its own rate-limit settings: rpm and tpm of each model, counted in Redis, checked before a call."""
     models = []
     for one in targets(origin, providers):
         params: dict[str, object] = {
@@ -122,7 +121,13 @@ def litellm(work: Path, origin: str, providers: Sequence[str]) -> Running:
         },
         "general_settings": {"disable_spend_logs": True, "disable_error_logs": True},
     }  # fmt: skip
-    (work / "litellm.yaml").write_text(json.dumps(config))  # JSON is YAML
+    return json.dumps(config)  # which is YAML too
+
+
+def litellm(work: Path, origin: str, providers: Sequence[str]) -> Running:
+    ensure("litellm")
+    port, redis_port = free_port(), free_port()
+    (work / "litellm.yaml").write_text(_litellm_config(origin, providers, redis_port))
     server = shutil.which("redis-server")
     if server is None:
         raise Unavailable(

@@ -14,6 +14,7 @@ import msgspec
 
 from potluck.dialects import DIALECTS, Dialect, StreamReader
 from potluck.errors import Interrupted, TargetFailed, Unavailable
+from potluck.estimate import Estimates
 from potluck.health import Health
 from potluck.pacing import Ending
 from potluck.quota import money
@@ -44,6 +45,7 @@ class Delivery:
 
     __slots__ = (
         "_clock",
+        "_estimates",
         "_health",
         "_ledger",
         "attempt",
@@ -64,7 +66,9 @@ class Delivery:
         ledger: Ledger,
         health: Health,
         clock: Clock,
+        estimates: Estimates | None = None,
     ) -> None:
+        self._estimates = estimates
         self.request, self.target, self.hold, self.attempt = request, target, hold, attempt
         self._ledger, self._health, self._clock = ledger, health, clock
         self.exchange: Exchange | None = None
@@ -95,6 +99,8 @@ class Delivery:
             attempt.cost = money.cost(target, usage.input, usage.output)
         attempt.ended = self._clock.monotonic()
         self.hold.settle(usage)
+        if self._estimates is not None and not usage.estimated:
+            self._estimates.learn(target.name, self.request.tokens_in, usage.input, usage.output)
 
     def broke(self, failure: TargetFailed) -> None:
         """The stream failed after the commit point."""

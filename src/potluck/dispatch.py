@@ -26,6 +26,7 @@ from potluck.errors import (
     TimedOut,
     Unavailable,
 )
+from potluck.estimate import Estimates
 from potluck.health import Health
 from potluck.pacing import UNPACED, Ending, Pacing
 from potluck.quota import money
@@ -71,12 +72,13 @@ class Dispatch:
         paces: Paces | None = None,
         queue: Queue | None = None,
         pacing: Pacing = UNPACED,
+        estimates: Estimates | None = None,
     ) -> None:
         self._pool, self._ledger, self._sender = pool, ledger, sender
         self._paces = paces or Paces(clock, worker=ledger.worker)
         self._health, self._clock = health, clock
         self._queue = Queue(clock, ledger.watch) if queue is None else queue
-        self._pacing = pacing
+        self._pacing, self._estimates = pacing, estimates or Estimates()
         self._plans: dict[object, tuple[float, Pool, Plan]] = {}
 
     async def __call__(self, request: Request) -> Reply:
@@ -146,7 +148,7 @@ class Dispatch:
             )
             return None
         try:
-            hold = self._ledger.reserve(target, request.tokens_in, _output(request, target))
+            hold = self._ledger.reserve(target, *self._size(request, target))
         except Full as full:
             self._full(request, target, progress, full, now)
             return None
@@ -156,7 +158,7 @@ class Dispatch:
         """The same where the store is across a network and the leases are short."""
         now = self._clock.monotonic()
         try:
-            hold = await self._ledger.reserve_async(target, request.tokens_in, _output(request, target))
+            hold = await self._ledger.reserve_async(target, *self._size(request, target))
         except Full as full:
             self._full(request, target, progress, full, now)
             return None
@@ -164,6 +166,15 @@ class Dispatch:
             self._health.released(target.id)
             raise
         return self._held(request, target, hold, now)
+
+    def _size(self, request: Request, target: Target) -> tuple[int, int]:
+        """Tokens to hold. With money nothing is guessed: the most that may be billed is held."""
+        if target.paid:
+            return request.tokens_in, request.tokens_out
+        known, out = self._estimates, request.tokens_out
+        if not request.limited:
+            out = known.tokens_out(target.name, out)
+        return known.tokens_in(target.name, request.tokens_in), min(out, target.max_output or out)
 
     def _full(self, request: Request, target: Target, progress: Progress, full: Full, now: float) -> None:
         self._health.released(target.id)
@@ -179,7 +190,9 @@ class Dispatch:
     async def _try(self, request: Request, target: Target, hold: Ending, progress: Progress) -> Reply | None:
         attempt = Attempt(target.id, started=self._clock.monotonic())
         request.trace.attempts.append(attempt)
-        delivery = Delivery(request, target, hold, attempt, self._ledger, self._health, self._clock)
+        delivery = Delivery(
+            request, target, hold, attempt, self._ledger, self._health, self._clock, self._estimates
+        )
         try:
             return await self._sender.send(delivery)
         except TargetFailed as failure:
@@ -216,7 +229,7 @@ class Dispatch:
         elif isinstance(failure, ContextExceeded):
             progress.overflow = max(progress.overflow, target.context)
         else:
-            size = request.tokens_in + _output(request, target)  # what a 413 was too large with
+            size = sum(self._size(request, target))  # what a 413 was too large with
             progress.opens = min(progress.opens, self._ledger.refused(target, failure, size))
 
     def _misread(self, failure: NotUnderstood, target: Target, progress: Progress) -> None:
@@ -239,12 +252,6 @@ class Dispatch:
         return Exhausted(
             _explain(request, wait), retry_after=wait, quota=progress.only_quota and wait is not None
         )
-
-
-def _output(request: Request, target: Target) -> int:
-    """Tokens to hold for the answer: no model writes more than it can. With money we do not rely on that."""
-    asked = request.tokens_out
-    return asked if target.paid else min(asked, target.max_output or asked)
 
 
 def _pointless(target: Target, request: Request, progress: Progress) -> bool:

@@ -17,6 +17,7 @@ import msgspec
 
 from potluck import catalog
 from potluck.app.desks import desks
+from potluck.app.learned import remember, remembered
 from potluck.app.pacing import pacing
 from potluck.app.remote import RemoteModels
 from potluck.app.retention import Retention
@@ -52,6 +53,7 @@ from potluck.waiting import Bounds, Queue
 
 TICK = 0.25  # seconds between flushes of the ledger
 SLOW_TICKS = 4  # every so many ticks: client keys and counters
+RARE_TICKS = 240  # … what was learned of token counts is written down
 
 _log = logging.getLogger("potluck")
 
@@ -141,6 +143,7 @@ class Gateway:
         self.database = database(settings)
         self.ledger = open_ledger(settings, worker=self.worker)
         self.paces = Paces(self.clock, worker=self.worker)
+        self.estimates = remembered(settings)
         self.queue = Queue(self.clock, self.ledger.watch, _bounds(settings))
         self.pacing = pacing(settings, self.inventory.providers)
         self.meters.waiting = self.queue.__len__
@@ -168,6 +171,7 @@ class Gateway:
             self.paces,
             self.queue,
             self.pacing,
+            self.estimates,
         )
         chat = Chat(
             compose((), dispatch),
@@ -210,6 +214,8 @@ class Gateway:
                 self.keyring.refresh()
                 self.views.publish()
                 self.views.foresee()
+            if self._ticks % RARE_TICKS == 0:
+                remember(self.settings, self.estimates)
         except Exception:  # the store may be locked or gone for a while; serving goes on from the leases
             _log.exception("the stores could not be updated; trying again")
         self._timer = asyncio.get_running_loop().call_later(TICK, self._tick)
@@ -227,6 +233,7 @@ class Gateway:
         else:
             self.ledger.close()
         await asyncio.to_thread(self.recorder.close)
+        remember(self.settings, self.estimates)
         self.views.close()
         self.keyring.close()
 

@@ -194,7 +194,9 @@ class Provider(_Table, frozen=True, kw_only=True):
     status_note: str = ""
     base_url: str = ""
     dialect: str = "openai"
-    auth: Literal["bearer", "optional", "none", "x-api-key", "x-goog-api-key"] = "bearer"  # or the header of the key
+    auth: Literal["bearer", "optional", "none", "x-api-key", "x-goog-api-key"] = (
+        "bearer"  # or the header of the key
+    )
     key_env: tuple[str, ...] = ()
     env: tuple[str, ...] = ()
     signup: str = ""

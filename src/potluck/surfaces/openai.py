@@ -70,6 +70,7 @@ def parse_chat(body: bytes, *, trace: Trace) -> Request:
         stream=bool(chat.stream),
         tokens_in=prompt_tokens(measured, images),
         tokens_out=limit or DEFAULT_OUTPUT,
+        limited=limit is not None,
         needs=needs,
         trace=trace,
     )

@@ -1,0 +1,97 @@
+"""How many tokens a request will cost, before it is sent: a cheap measure, corrected by what was settled before.
+
+Rules: the measure itself is bytes (`surfaces/openai.py`): counting tokens exactly costs some 7 µs per KB and is still
+wrong for every family but the tokenizer's own. What corrects it is learned per *family* (the canonical model: two
+providers that serve the same weights count alike), from usage that a provider reported:
+
+    held input   = measured bytes / 3.2  ×  the 99th percentile of (reported / measured) of this family
+    held output  = max_tokens, or the 95th percentile of this family's answers where the client set no limit
+
+An estimate too low can break a limit, one too high only holds room for a moment; so the margin is a high percentile
+and not a mean, and an unknown family starts at the pessimistic measure itself. Percentiles are tracked one value at a
+time by stochastic approximation (Robbins & Monro 1951), with steps as large as the values scatter (as in the
+retransmission timer of RFC 6298: a smoothed mean deviation): a family that counts more than thought is followed within
+some ten requests, one that counts less within some hundreds to thousands. Nothing here reads a clock or a file; `dump`
+and `load` are for whoever keeps it over restarts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+INPUT_SHARE, OUTPUT_SHARE = 0.99, 0.95  # of the requests that the held amount is to be enough for
+SMALL = 40  # measured tokens; below it a chat template's own tokens are most of the count
+LOWEST, HIGHEST = 0.3, 4.0  # a ratio beyond these is a provider's odd count, not a family's tokenizer
+SURE = 20  # settled requests before a family's output is believed
+FAMILIES = 512  # kept; the catalog names fewer
+
+
+class Percentile(msgspec.Struct):
+    """One tracked percentile; `scatter` is a smoothed mean deviation from it, in the value's unit."""
+
+    value: float
+    scatter: float
+    seen: int = 0
+
+    def add(self, one: float, share: float) -> None:
+        """Moves up by `share` steps when below the new value, down by the rest when above: level at `share`."""
+        self.seen += 1
+        step = max(self.scatter, 1e-6) * max(0.05, 1.0 / self.seen**0.5)
+        self.value += step * (share if one > self.value else share - 1.0)
+        self.scatter += 0.05 * (abs(one - self.value) - self.scatter)
+
+
+class Family(msgspec.Struct):
+    """What was learned of one canonical model."""
+
+    ratio: Percentile
+    output: Percentile
+
+
+class Estimates:
+    """One worker's learning. `changed` says whether there is anything new to keep."""
+
+    def __init__(self) -> None:
+        self._families: dict[str, Family] = {}
+        self.changed = False
+
+    def tokens_in(self, family: str, measured: int) -> int:
+        """Tokens to hold for a prompt of that measure."""
+        known = self._families.get(family)
+        return measured if known is None else int(measured * known.ratio.value) + 1
+
+    def tokens_out(self, family: str, unlimited: int) -> int:
+        """Tokens to hold for an answer whose length nobody limited; `unlimited` until enough is known."""
+        known = self._families.get(family)
+        return unlimited if known is None or known.output.seen < SURE else int(known.output.value) + 1
+
+    def learn(self, family: str, measured: int, given: int, made: int) -> None:
+        """`given` and `made` are the input and output tokens that the provider reported."""
+        known = self._families.get(family)
+        if known is None:
+            if len(self._families) >= FAMILIES:
+                return
+            known = self._families[family] = Family(Percentile(1.0, 0.1), Percentile(512.0, 128.0))
+        if measured >= SMALL and given > 0:
+            known.ratio.add(min(HIGHEST, max(LOWEST, given / measured)), INPUT_SHARE)
+            known.ratio.value = min(HIGHEST, max(LOWEST, known.ratio.value))
+        if made > 0:
+            known.output.add(float(made), OUTPUT_SHARE)
+            known.output.value = max(1.0, known.output.value)
+        self.changed = True
+
+    def dump(self) -> bytes:
+        self.changed = False
+        return msgspec.json.encode(self._families)
+
+    def load(self, raw: bytes) -> None:
+        """What an earlier worker learned; what cannot be read is learned again."""
+        try:
+            self._families = msgspec.json.decode(raw, type=dict[str, Family])
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            self._families = {}
+
+    def families(self) -> Mapping[str, Family]:
+        return self._families
