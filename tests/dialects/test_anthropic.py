@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from potluck.dialects.anthropic import Anthropic
@@ -40,6 +40,7 @@ def read(data: bytes, cuts: list[int], *, relayed: bool) -> tuple[list[Event], E
     return events, reader, raw
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(st.lists(st.integers(0, 3000), max_size=6), st.sampled_from([SPOKEN, CALLED]), st.booleans())
 def test_a_stream_says_the_same_in_whatever_pieces_it_comes(
     cuts: list[int], frames: list[bytes], relayed: bool
@@ -62,6 +63,7 @@ def test_a_stream_says_the_same_in_whatever_pieces_it_comes(
         assert raw.replace(SPOKEN[2], b"") == data.replace(SPOKEN[2], b"")
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(st.integers(1, len(SPOKEN) - 1))
 def test_without_message_stop_it_is_cut(kept: int) -> None:
     with pytest.raises(TargetFailed):
@@ -82,6 +84,7 @@ KINDS = [
 ]
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(
     st.lists(
         st.fixed_dictionaries(
@@ -98,6 +101,7 @@ def test_any_events_are_read_or_the_providers_fault(given: list[dict[str, Any]],
         read(data, [], relayed=relayed)
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(st.binary(max_size=120))
 def test_any_bytes_are_an_answer_or_the_providers_fault(raw: bytes) -> None:
     with contextlib.suppress(TargetFailed):
@@ -137,6 +141,7 @@ MESSAGE = st.fixed_dictionaries(
 OTHERS = ["tools", "tool_choice", "stop", "response_format", "temperature", "max_tokens"]
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(st.lists(MESSAGE, max_size=3), st.dictionaries(st.sampled_from(OTHERS), JSON, max_size=2))
 def test_any_request_is_encoded_or_not_understood(turns: list[Any], more: dict[str, Any]) -> None:
     body = {

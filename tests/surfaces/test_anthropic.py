@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from potluck.errors import Invalid
@@ -166,6 +166,7 @@ JSON: Any = st.recursive(
 FIELDS = ["system", "tools", "tool_choice", "stop_sequences", "output_config", "temperature", "stream"]
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(
     roles=st.lists(st.sampled_from(["user", "assistant", "system", "tool"]), max_size=3),
     blocks=st.lists(BLOCKS, max_size=4),
@@ -182,12 +183,14 @@ def test_any_blocks_are_a_request_or_invalid(
     assert msgspec.json.decode(msgspec.json.encode(request.body))["messages"] is not None
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(st.binary(max_size=200))
 def test_any_bytes_are_a_request_or_invalid(raw: bytes) -> None:
     with contextlib.suppress(Invalid):
         SURFACE.parse(Asked(raw), Trace())
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(st.from_regex(r"\A[A-Za-z0-9_-]{1,40}\Z"), JSON)
 def test_what_rides_in_an_id_comes_back(id: str, extra: Any) -> None:
     assert split_id(join_id(id, extra)) == (id, extra or None)
