@@ -34,7 +34,7 @@ def test_a_family_that_counts_more_is_held_higher_at_once() -> None:
 
 
 def test_a_family_that_counts_less_is_held_lower_in_time() -> None:
-    assert trained(0.7, 0.03, 3000).tokens_in("m", 1000) < 900
+    assert trained(0.7, 0.03, 30).tokens_in("m", 1000) < 900
 
 
 def test_what_was_learned_is_too_low_for_about_one_request_in_a_hundred() -> None:

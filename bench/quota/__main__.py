@@ -107,8 +107,15 @@ def accounting(port: int, found: dict[str, Any]) -> Figures:
     for row in rows:
         key = (row["scope"].split("/")[0], row["label"])
         ours[key] = ours.get(key, 0.0) + row["used"] + row["held"]
-    under, over = world.errors(world.counted(found), ours)
-    return {"undercount": round(under, 5), "overcount": round(over, 5)}
+    theirs = world.counted(found)
+    by_unit = world.errors(theirs, ours)
+    rows = {" ".join(key): (round(theirs[key]), round(ours.get(key, 0.0))) for key in sorted(theirs)}
+    return {
+        "undercount": max((under for under, _ in by_unit.values()), default=None),
+        "overcount": max((over for _, over in by_unit.values()), default=None),
+        "by_unit": by_unit,
+        "theirs_and_ours": rows,
+    }
 
 
 def costs() -> Figures:

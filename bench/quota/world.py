@@ -69,14 +69,15 @@ def counted(found: dict[str, Any]) -> Table:
     return dict(table)
 
 
-def errors(theirs: Table, ours: Table) -> tuple[float, float]:
-    """Shares of what the providers counted that we missed, and that we counted too much."""
+def errors(theirs: Table, ours: Table) -> dict[str, tuple[float, float]]:
+    """By unit: shares of what the providers counted that we missed, and that we counted too much."""
     shared = {key: value for key, value in theirs.items() if value > 0 and key in ours}
-    worst_under = worst_over = 0.0
+    found = {}
     for unit in ("requests", "tokens"):
         keys = [key for key in shared if key[1].startswith(unit)]
         total = sum(shared[key] for key in keys)
         if total:
-            worst_under = max(worst_under, sum(max(0.0, shared[k] - ours[k]) for k in keys) / total)
-            worst_over = max(worst_over, sum(max(0.0, ours[k] - shared[k]) for k in keys) / total)
-    return worst_under, worst_over
+            missed = sum(max(0.0, shared[key] - ours[key]) for key in keys)
+            beyond = sum(max(0.0, ours[key] - shared[key]) for key in keys)
+            found[unit] = round(missed / total, 5), round(beyond / total, 5)
+    return found

@@ -132,7 +132,13 @@ class Delivery:
         output = 0
         if reader is not None:
             output = max(reader.events, int(self.text_bytes / BYTES_PER_OUTPUT_TOKEN / 8)) + OVERSHOOT
-        return Usage(self.request.tokens_in, output, estimated=True)
+        return Usage(self._prompt_tokens(), output, estimated=True)
+
+    def _prompt_tokens(self) -> int:
+        """What was held for the prompt, where the provider never said what it counted."""
+        measured = self.request.tokens_in
+        known = self._estimates
+        return measured if known is None else known.tokens_in(self.target.name, measured)
 
 
 class Sender:

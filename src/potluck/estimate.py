@@ -10,8 +10,8 @@ providers that serve the same weights count alike), from usage that a provider r
 An estimate too low can break a limit, one too high only holds room for a moment; so the margin is a high percentile
 and not a mean, and an unknown family starts at the pessimistic measure itself. Percentiles are tracked one value at a
 time by stochastic approximation (Robbins & Monro 1951), with steps as large as the values scatter (as in the
-retransmission timer of RFC 6298: a smoothed mean deviation): a family that counts more than thought is followed within
-some ten requests, one that counts less within some hundreds to thousands. Nothing here reads a clock or a file; `dump`
+retransmission timer of RFC 6298: a smoothed mean deviation): a family that begins to count more is followed within
+some ten requests, one that begins to count less within some hundreds. Nothing here reads a clock or a file; `dump`
 and `load` are for whoever keeps it over restarts.
 """
 
@@ -34,11 +34,24 @@ class Percentile(msgspec.Struct):
     value: float
     scatter: float
     seen: int = 0
+    top: float = 0.0
+    total: float = 0.0
 
     def add(self, one: float, share: float) -> None:
-        """Moves up by `share` steps when below the new value, down by the rest when above: level at `share`."""
+        """Up by `share` steps for a value above, down by the rest for one below: level at `share`.
+
+        The first values only raise it. After `SURE` of them it starts again from the highest and a half of what that
+        is above their mean: down from the pessimistic start step by step would take thousands.
+        """
         self.seen += 1
-        step = max(self.scatter, 1e-6) * max(0.05, 1.0 / self.seen**0.5)
+        if self.seen <= SURE:
+            self.top, self.total = max(self.top, one), self.total + one
+            self.value = max(self.value, one)
+            if self.seen == SURE:
+                self.scatter = self.top - self.total / SURE
+                self.value = self.top + 0.5 * self.scatter
+            return
+        step = max(self.scatter, 0.01 * self.value) * max(0.05, 1.0 / self.seen**0.5)
         self.value += step * (share if one > self.value else share - 1.0)
         self.scatter += 0.05 * (abs(one - self.value) - self.scatter)
 
