@@ -21,6 +21,7 @@ from potluck.app.learned import remember, remembered
 from potluck.app.pacing import pacing
 from potluck.app.remote import RemoteModels
 from potluck.app.retention import Retention
+from potluck.app.told import QuotaEndpoints
 from potluck.app.views import Views
 from potluck.config import Settings
 from potluck.delivery import Patience, Sender
@@ -144,6 +145,7 @@ class Gateway:
         self.ledger = open_ledger(settings, worker=self.worker)
         self.paces = Paces(self.clock, worker=self.worker)
         self.estimates = remembered(settings)
+        self.endpoints = QuotaEndpoints(settings.home, self.ledger, self.clock)
         self.queue = Queue(self.clock, self.ledger.watch, _bounds(settings))
         self.pacing = pacing(settings, self.inventory.providers)
         self.meters.waiting = self.queue.__len__
@@ -203,7 +205,8 @@ class Gateway:
 
     def start(self) -> None:
         listing = self.remote.run(self.upstream, lambda: self.use(self._near))
-        self._beside = [asyncio.create_task(listing), asyncio.create_task(self.retention.run())]
+        asking = self.endpoints.run(self.upstream, self.pool.by_id)
+        self._beside = [asyncio.create_task(each) for each in (listing, asking, self.retention.run())]
         self._timer = asyncio.get_running_loop().call_later(TICK, self._tick)
 
     def _tick(self) -> None:

@@ -128,7 +128,7 @@ class RemoteModels:
         if before.address != target.base_url:
             before = List(target.base_url)
         try:
-            rows = catalog.listed(await _get(target, upstream))
+            rows = catalog.listed(await get(target, upstream, target.behaviour.models_path))
             problem = "" if rows else "the list is empty, or in a shape that is not known"
         except (TargetFailed, Invalid) as error:
             rows, problem = [], str(error)
@@ -163,13 +163,13 @@ class RemoteModels:
         }
 
 
-async def _get(target: Target, upstream: Upstream) -> bytes:
-    """The body of its `GET /models`. Raises TargetFailed, or Invalid for a key no header can carry."""
+async def get(target: Target, upstream: Upstream, below: str) -> bytes:
+    """The body of a GET below its base URL. Raises TargetFailed, or Invalid for a key no header can carry."""
     lines = [("accept", "application/json"), *target.behaviour.headers]
     if target.key:
         name, scheme = ("authorization", "Bearer ") if target.auth == "bearer" else (target.auth, "")
         lines.append((name, scheme + target.key.reveal()))
-    path = urlsplit(target.base_url).path.rstrip("/") + target.behaviour.models_path
+    path = urlsplit(target.base_url).path.rstrip("/") + below
     call = Call(Origin.of(target.base_url), path, header_lines(lines), method="GET", timeouts=PATIENCE)
     exchange = await upstream.send(call)
     try:

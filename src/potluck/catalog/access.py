@@ -12,7 +12,7 @@ import msgspec
 
 from potluck.catalog.choice import Choice, funded, key_of
 from potluck.catalog.load import address_problem
-from potluck.catalog.schema import Limit, Model, Provider
+from potluck.catalog.schema import HeaderRule, Limit, Model, Provider
 from potluck.catalog.windows import window_of
 from potluck.errors import ConfigError
 from potluck.strict import meant
@@ -160,6 +160,7 @@ def quota_of(provider: str, limit: Limit, model: str, signup: float = 0.0) -> Qu
 def behaviour_of(provider: Provider) -> Behaviour:
     """How this provider's API differs from its dialect's shape."""
     params = provider.params
+    asked = provider.quota_endpoint
     return Behaviour(
         dialect=provider.dialect,
         drop=frozenset(params.drop),
@@ -174,11 +175,15 @@ def behaviour_of(provider: Provider) -> Behaviour:
         models_path=params.models_path,
         headers=tuple(params.headers.items()),
         blames=tuple(Blame(r.status, r.means, r.pattern, r.unit) for r in provider.error),
-        rate_headers=tuple(
-            RateHeader(h.name, h.field, h.unit, h.window, h.format) for h in provider.rate_header
-        ),
+        rate_headers=_rules(provider.rate_header),
+        quota_path=asked.path if asked else "",
+        quota_fields=_rules(asked.field) if asked else (),
         failed_requests_count=provider.failed_requests_count is not False,
     )
+
+
+def _rules(rules: tuple[HeaderRule, ...]) -> tuple[RateHeader, ...]:
+    return tuple(RateHeader(one.name, one.field, one.unit, one.window, one.format) for one in rules)
 
 
 def _address(provider: Provider, environ: Mapping[str, str], choice: Choice) -> str:

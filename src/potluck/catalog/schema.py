@@ -177,6 +177,13 @@ class HeaderRule(_Table, frozen=True, kw_only=True):
     format: Literal["seconds", "duration", "epoch", "epoch_ms", "http_date"] = "seconds"
 
 
+class QuotaEndpoint(_Table, frozen=True, kw_only=True):
+    """Where a key's quota can be asked for: below the base URL; in `field`, `name` is a dotted path in the JSON."""
+
+    path: str
+    field: tuple[HeaderRule, ...]
+
+
 class Provider(_Table, frozen=True, kw_only=True):
     """One provider: everything the catalog knows of it.
 
@@ -218,6 +225,7 @@ class Provider(_Table, frozen=True, kw_only=True):
     params: Params = Params()
     error: tuple[ErrorRule, ...] = ()
     rate_header: tuple[HeaderRule, ...] = ()
+    quota_endpoint: QuotaEndpoint | None = None
     quota: tuple[Limit, ...] = ()
     model: tuple[Model, ...] = ()
 

@@ -134,6 +134,8 @@ class Behaviour(msgspec.Struct, frozen=True):
     headers: tuple[tuple[str, str], ...] = ()
     blames: tuple[Blame, ...] = ()
     rate_headers: tuple[RateHeader, ...] = ()
+    quota_path: str = ""  # where a key's quota can be asked for, below the base URL
+    quota_fields: tuple[RateHeader, ...] = ()  # what is read there: `name` is a dotted path in the JSON
     failed_requests_count: bool = True  # unknown is counted: the safe side
 
 
