@@ -26,6 +26,8 @@ from bench.quota import report, world, yields
 from bench.quota.clients import Ask, Seen, crowd, read, stretch
 from bench.quota.systems import SYSTEMS, Running, Unavailable, kill_a_worker
 
+from potluck.errors import PotluckError
+
 CLIENTS, RATE = 256, 25.0  # requests a second offered: more than the free tiers have
 LEARN = 0.2  # share of the run that counts as the first learning
 LEFT_OUT = ("openai",)  # of the 21 pretend providers: no free tier
@@ -68,7 +70,7 @@ def live(name: str, asks: list[Ask], seconds: float, seed: int) -> Figures:
             return asyncio.run(_live(running, name, origin, names, asks, seconds, seed))
         finally:
             running.stop()
-    except (Unavailable, RuntimeError, OSError) as error:
+    except (Unavailable, PotluckError, RuntimeError, OSError) as error:
         return {"error": str(error)}
     finally:
         simulated.stop()
