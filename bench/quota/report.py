@@ -45,6 +45,7 @@ def live(before: dict[str, Any], after: dict[str, Any], first: Seen, seen: Seen)
         "cut": seen.cut,
         "left": seen.left,
         "statuses": dict(seen.statuses),
+        "overrun_limits": world.overrun_labels(before, after),
     }
 
 

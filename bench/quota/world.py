@@ -58,6 +58,15 @@ def overruns(found: dict[str, Any]) -> int:
     return sum(len(row["overruns"]) for row in found.values())
 
 
+def overrun_labels(before: dict[str, Any], after: dict[str, Any]) -> dict[str, int]:
+    """Which limits those were."""
+    table: defaultdict[str, int] = defaultdict(int)
+    for provider, row in after.items():
+        for one in row["overruns"][len(before[provider]["overruns"]) :]:
+            table[f"{provider} {one['model']} {one['label']}"] += 1
+    return dict(table)
+
+
 def counted(found: dict[str, Any]) -> Table:
     """What the providers counted against their day and month limits, over all models."""
     table: Table = defaultdict(float)

@@ -4,7 +4,7 @@ Rules: the measure itself is bytes (`surfaces/openai.py`): counting tokens exact
 wrong for every family but the tokenizer's own. What corrects it is learned per *family* (the canonical model: two
 providers that serve the same weights count alike), from usage that a provider reported:
 
-    held input   = measured bytes / 3.2  ×  the 99th percentile of (reported / measured) of this family
+    held input   = measured bytes / 3.2  ×  the 99.9th percentile of (reported / measured) of this family
     held output  = max_tokens, or the 95th percentile of this family's answers where the client set no limit
 
 An estimate too low can break a limit, one too high only holds room for a moment; so the margin is a high percentile
@@ -21,7 +21,8 @@ from collections.abc import Mapping
 
 import msgspec
 
-INPUT_SHARE, OUTPUT_SHARE = 0.99, 0.95  # of the requests that the held amount is to be enough for
+INPUT_SHARE, OUTPUT_SHARE = 0.999, 0.95  # of the requests that the held amount is to be enough for
+SLACK = 8  # tokens: a chat template's own, and the rounding of a short prompt
 SMALL = 40  # measured tokens; below it a chat template's own tokens are most of the count
 LOWEST, HIGHEST = 0.3, 4.0  # a ratio beyond these is a provider's odd count, not a family's tokenizer
 SURE = 20  # settled requests before a family's output is believed
@@ -40,8 +41,8 @@ class Percentile(msgspec.Struct):
     def add(self, one: float, share: float) -> None:
         """Up by `share` steps for a value above, down by the rest for one below: level at `share`.
 
-        The first values only raise it. After `SURE` of them it starts again from the highest and a half of what that
-        is above their mean: down from the pessimistic start step by step would take thousands.
+        The first values only raise it. After `SURE` of them it starts again from the highest and what that is above
+        their mean: down from the pessimistic start step by step would take thousands.
         """
         self.seen += 1
         if self.seen <= SURE:
@@ -49,7 +50,7 @@ class Percentile(msgspec.Struct):
             self.value = max(self.value, one)
             if self.seen == SURE:
                 self.scatter = self.top - self.total / SURE
-                self.value = self.top + 0.5 * self.scatter
+                self.value = self.top + self.scatter
             return
         step = max(self.scatter, 0.01 * self.value) * max(0.05, 1.0 / self.seen**0.5)
         self.value += step * (share if one > self.value else share - 1.0)
@@ -73,7 +74,7 @@ class Estimates:
     def tokens_in(self, family: str, measured: int) -> int:
         """Tokens to hold for a prompt of that measure."""
         known = self._families.get(family)
-        return measured if known is None else int(measured * known.ratio.value) + 1
+        return measured if known is None else int(measured * known.ratio.value) + SLACK
 
     def tokens_out(self, family: str, unlimited: int) -> int:
         """Tokens to hold for an answer whose length nobody limited; `unlimited` until enough is known."""
