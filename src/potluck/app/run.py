@@ -49,7 +49,9 @@ def serve(settings: Settings, environ: Mapping[str, str], *, on_ready: OnReady |
     `on_ready` is called with the URL, in a thread of its own, once requests are served.
     """
     logging.basicConfig(level=settings.log_level.upper(), format="%(levelname)s %(name)s: %(message)s")
-    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)  # what it says of itself at start, we say better
+    logging.getLogger("uvicorn.error").setLevel(
+        logging.WARNING
+    )  # what it says of itself at start, we say better
     check_bind(settings)
     listener = bind(settings.host, settings.port)
     settings = msgspec.structs.replace(settings, port=listener.getsockname()[1])
