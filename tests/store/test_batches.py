@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -17,8 +18,8 @@ from potluck.store.database import Connection, Database
 LEASE = 60.0
 
 
-def store(path: Path | str) -> Connection:
-    connection = Database(f"sqlite:///{path}").connect()
+def store(path: Path) -> Connection:
+    connection = Database.at(path).connect()
     for statement in batches.TABLES:
         connection.query(statement)
     return connection
@@ -110,7 +111,8 @@ class Sharing(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.store, self.now = store(":memory:"), 0.0
+        self.place = tempfile.TemporaryDirectory()
+        self.store, self.now = store(Path(self.place.name) / "s"), 0.0
         self.held: dict[int, tuple[str, float]] = {}
         self.late: list[tuple[str, batches.Line]] = []
         self.answered: dict[int, str] = {}
@@ -152,6 +154,7 @@ class Sharing(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         self.store.close()
+        self.place.cleanup()
 
 
 TestSharing = Sharing.TestCase
