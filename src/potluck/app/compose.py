@@ -39,6 +39,7 @@ from potluck.server.chat import Chat
 from potluck.server.gate import Gate
 from potluck.server.guard import stays_home
 from potluck.server.limits import ClientLimiter
+from potluck.server.memory import Memory
 from potluck.server.meters import Meters
 from potluck.server.protocol import Door, DoorLimits
 from potluck.server.web import Web
@@ -152,6 +153,7 @@ class Gateway:
         # A store that lost its keys, or a worker started after it was emptied, must not open a door to the network.
         self.keyring = Keyring(self.database, open_without_keys=stays_home(settings.host))
         self.recorder = Recorder(self.database, record_prompts=settings.record_prompts)
+        self.memory = Memory(self.database)
         self.upstream = Upstream()
         self.door = Door(_door_limits(settings), openai.render_error)
         self.views = Views(self)
@@ -184,6 +186,7 @@ class Gateway:
             _willing(settings),
             record_prompts=settings.record_prompts,
             total_seconds=patience.total,
+            memory=self.memory,
         )
         return Web(
             chat,
@@ -236,6 +239,7 @@ class Gateway:
         else:
             self.ledger.close()
         await asyncio.to_thread(self.recorder.close)
+        self.memory.close()
         remember(self.settings, self.estimates)
         self.views.close()
         self.keyring.close()

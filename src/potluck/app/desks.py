@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def desks(gateway: Gateway) -> dict[str, Desk]:
-    return {"/v1/messages/count_tokens": count_tokens}
+    return {"/v1/responses/*": gateway.memory.visit, "/v1/messages/count_tokens": count_tokens}
 
 
 async def count_tokens(visit: Visit) -> Answer:

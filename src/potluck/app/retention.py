@@ -14,7 +14,7 @@ from pathlib import Path
 
 from potluck.app.turn import turn
 from potluck.errors import ConfigError
-from potluck.store import reports
+from potluck.store import reports, responses
 from potluck.store.database import Database
 from potluck.types import Clock
 
@@ -65,6 +65,6 @@ class Retention:
     def _prune(self, older_than: float) -> int:
         connection = self._database.connect()  # of this thread alone
         try:
-            return reports.prune(connection, older_than)
+            return reports.prune(connection, older_than) + responses.prune(connection, older_than)
         finally:
             connection.close()

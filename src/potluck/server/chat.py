@@ -17,6 +17,7 @@ from potluck.quota.room import Short
 from potluck.server.answer import JSON
 from potluck.server.keepalive import EVENTS, KeepAlive, comments
 from potluck.server.limits import ClientLimiter, Pass, check_model
+from potluck.server.memory import Memory
 from potluck.server.meters import Meters
 from potluck.server.willing import Willing
 from potluck.store.keys import ClientKey
@@ -51,10 +52,11 @@ class Chat:
         *,
         record_prompts: bool = False,
         total_seconds: float = 600.0,
+        memory: Memory | None = None,
     ) -> None:
         self._handler, self._limiter, self._recorder = handler, limiter, recorder
         self._meters, self._clock, self._willing = meters, clock, willing or Willing()
-        self._record_prompts, self._total = record_prompts, total_seconds
+        self._record_prompts, self._total, self._memory = record_prompts, total_seconds, memory
         self._prefix = os.urandom(4).hex()
         self._count = itertools.count(1)
 
@@ -79,6 +81,8 @@ class Chat:
         request = surface.parse(Asked(body, scope["path"], scope["query_string"]), trace)
         check_model(key, request.model)
         request = request.replace(tenant=key.id, deadline=began + self._total, allowed=key.limits.models)
+        if request.kept is not None and request.kept.previous and self._memory is not None:
+            request = await self._memory.recalled(request)
         request = self._willing.of(request, sent, key, began)
         try:
             ticket = self._limiter.admit(key, request.tokens_in, request.tokens_out)
@@ -134,6 +138,8 @@ class Chat:
             body = whole.raw
         else:
             body = surface.whole([event async for chunk in reply for event in chunk.events], about)
+        if about.request.kept is not None and self._memory is not None:
+            await self._memory.keep(about)
         head = [(b"content-type", JSON), (b"content-length", b"%d" % len(body))]
         headers = [*head, *_headers(about.request, extra)]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
@@ -157,7 +163,10 @@ class Chat:
         except errors.PotluckError as error:
             await send({"type": "http.response.body", "body": writer.broke(error)})
             return error.status
-        await send({"type": "http.response.body", "body": writer.ending()})
+        ending = writer.ending()
+        if about.request.kept is not None and self._memory is not None:
+            await self._memory.keep(about)  # before its end is sent: the next request may already ask for it
+        await send({"type": "http.response.body", "body": ending})
         return 200
 
     def _write(self, surface: str, about: About, status: int, began: float, usage: Usage, cost: int) -> None:

@@ -62,6 +62,19 @@ counters = Table(
     Column("value", Double, nullable=False),
 )
 
+# Answers that a client may ask for again or continue (the Responses format).
+responses = Table(
+    "responses",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("tenant", Text, nullable=False),
+    Column("at", Double, nullable=False),
+    Column("previous", Text, nullable=False),  # "" where it begins a conversation
+    Column("items", Text, nullable=False),  # JSON list of its input
+    Column("answer", Text, nullable=False),  # JSON response object
+    Index("responses_at", "at"),
+)
+
 
 def head_sql(version: str) -> str:
     """The statements that make an empty SQLite file what all migrations up to `version` would."""

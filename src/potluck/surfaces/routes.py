@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from potluck.surfaces.anthropic import CountTokens, Messages
 from potluck.surfaces.chat import ChatCompletions, Embeddings
+from potluck.surfaces.responses import Responses
 from potluck.surfaces.surface import Surface
 
 CHAT = ChatCompletions()
@@ -13,6 +14,7 @@ POSTS: dict[str, Surface] = {
     "/v1/chat/completions": CHAT,
     "/v1/embeddings": Embeddings(),
     "/v1/messages": Messages(),
+    "/v1/responses": Responses(),
 }
 
 # Paths that desks answer, in a format that is not the usual one.

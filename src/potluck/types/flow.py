@@ -46,6 +46,15 @@ class Trace(msgspec.Struct, gc=False):
     waited: float = 0.0  # seconds in the queue, before something opened or it gave up
 
 
+class Kept(msgspec.Struct, gc=False):
+    """What belongs to an answer that its client may ask for again. `answer` is filled in when it is whole."""
+
+    asked: bytes  # the client's body
+    previous: str = ""  # id of the stored answer that this one continues
+    store: bool = True
+    answer: bytes = b""
+
+
 class Request(msgspec.Struct, frozen=True, gc=False):
     """What the client wants. `body` holds every top-level field verbatim and undecoded (msgspec.Raw).
 
@@ -72,6 +81,7 @@ class Request(msgspec.Struct, frozen=True, gc=False):
     # What the client sent, where its format is not that of `body`: for an upstream that speaks `native_dialect`.
     native: Mapping[str, msgspec.Raw] | None = None
     native_dialect: str = ""
+    kept: Kept | None = None  # of formats whose answers are stored
     trace: Trace = msgspec.field(default_factory=Trace)
 
     def decoded(self, field: str, default: Any = None) -> Any:

@@ -45,4 +45,16 @@ CREATE TABLE requests (
 
 CREATE INDEX requests_at ON requests (at);
 
-INSERT INTO alembic_version (version_num) VALUES ('0001');
+CREATE TABLE responses (
+	id TEXT NOT NULL,
+	tenant TEXT NOT NULL,
+	at DOUBLE NOT NULL,
+	previous TEXT NOT NULL,
+	items TEXT NOT NULL,
+	answer TEXT NOT NULL,
+	PRIMARY KEY (id)
+);
+
+CREATE INDEX responses_at ON responses (at);
+
+INSERT INTO alembic_version (version_num) VALUES ('0002');
