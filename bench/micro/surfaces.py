@@ -48,6 +48,16 @@ SURFACES: dict[str, tuple[str, dict[str, Any], bytes]] = {
         {"max_tokens": 100, "system": "Be brief.", "messages": MESSAGES[1:]},
         b"message_stop",
     ),
+    "responses": (
+        "/v1/responses",
+        {"max_output_tokens": 100, "instructions": "Be brief.", "input": MESSAGES[1:], "store": False},
+        b"response.completed",
+    ),
+    "stored": (  # the same, written to the store before its end is sent
+        "/v1/responses",
+        {"max_output_tokens": 100, "instructions": "Be brief.", "input": MESSAGES[1:]},
+        b"response.completed",
+    ),
 }
 
 
