@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from potluck.app.model_pages import ModelPages
 from potluck.server.answer import Answer
 from potluck.server.desk import Desk, Visit
 from potluck.surfaces import anthropic
@@ -16,7 +17,11 @@ if TYPE_CHECKING:
 
 
 def desks(gateway: Gateway) -> dict[str, Desk]:
-    return {"/v1/responses/*": gateway.memory.visit, "/v1/messages/count_tokens": count_tokens}
+    return {
+        "/v1/responses/*": gateway.memory.visit,
+        "/v1/messages/count_tokens": count_tokens,
+        **ModelPages(gateway).desks(),
+    }
 
 
 async def count_tokens(visit: Visit) -> Answer:

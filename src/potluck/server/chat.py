@@ -88,7 +88,8 @@ class Chat:
             ticket = self._limiter.admit(key, request.tokens_in, request.tokens_out)
         except Short:
             ticket = await self._limiter.admit_async(key, request.tokens_in, request.tokens_out)
-        await self._work(surface, About(trace.id, request.model, at, request), ticket, began, send, extra)
+        about = About(trace.id, request.model, at, request, began, self._clock)
+        await self._work(surface, about, ticket, began, send, extra)
 
     async def _work(
         self, surface: Surface, about: About, ticket: Pass, began: float, send: Send, extra: Extra

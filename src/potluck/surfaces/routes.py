@@ -4,17 +4,23 @@ from __future__ import annotations
 
 from potluck.surfaces.anthropic import CountTokens, Messages
 from potluck.surfaces.chat import ChatCompletions, Embeddings
+from potluck.surfaces.ollama import OllamaChat, OllamaEmbed, OllamaEmbeddings, OllamaGenerate
 from potluck.surfaces.responses import Responses
 from potluck.surfaces.surface import Surface
 
 CHAT = ChatCompletions()
 COUNT_TOKENS = CountTokens()
+OLLAMA = OllamaChat()
 
 POSTS: dict[str, Surface] = {
     "/v1/chat/completions": CHAT,
     "/v1/embeddings": Embeddings(),
     "/v1/messages": Messages(),
     "/v1/responses": Responses(),
+    "/api/chat": OLLAMA,
+    "/api/generate": OllamaGenerate(),
+    "/api/embed": OllamaEmbed(),
+    "/api/embeddings": OllamaEmbeddings(),
 }
 
 # Paths that desks answer, in a format that is not the usual one.
@@ -28,4 +34,4 @@ def surface_of(path: str, query: bytes = b"") -> Surface | None:
 
 def family(path: str) -> Surface:
     """Whose error format a client of this path understands, also where nothing is."""
-    return surface_of(path) or FAMILIES.get(path, CHAT)
+    return surface_of(path) or FAMILIES.get(path) or (OLLAMA if path.startswith("/api/") else CHAT)

@@ -14,7 +14,7 @@ from typing import Protocol
 import msgspec
 
 from potluck.errors import PotluckError
-from potluck.types import Chunk, Event, Request, Trace
+from potluck.types import Chunk, Clock, Event, Request, Trace
 
 
 class Asked(msgspec.Struct, frozen=True):
@@ -26,12 +26,17 @@ class Asked(msgspec.Struct, frozen=True):
 
 
 class About(msgspec.Struct, frozen=True):
-    """What an answer says of itself. `at` is epoch seconds of its request; `id` has no prefix yet."""
+    """What an answer says of itself. `at` is epoch seconds of its request; `id` has no prefix yet.
+
+    `began` is the same moment on the monotonic clock, for formats that say how long an answer took.
+    """
 
     id: str
     model: str
     at: float
     request: Request
+    began: float = 0.0
+    clock: Clock | None = None
 
 
 class Writer(Protocol):
