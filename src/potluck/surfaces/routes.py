@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from potluck.surfaces.anthropic import CountTokens, Messages
 from potluck.surfaces.chat import ChatCompletions, Embeddings
+from potluck.surfaces.completions import Completions
+from potluck.surfaces.moderations import Moderations
 from potluck.surfaces.ollama import OllamaChat, OllamaEmbed, OllamaEmbeddings, OllamaGenerate
 from potluck.surfaces.responses import Responses
 from potluck.surfaces.surface import Surface
@@ -14,7 +16,9 @@ OLLAMA = OllamaChat()
 
 POSTS: dict[str, Surface] = {
     "/v1/chat/completions": CHAT,
+    "/v1/completions": Completions(),
     "/v1/embeddings": Embeddings(),
+    "/v1/moderations": Moderations(),
     "/v1/messages": Messages(),
     "/v1/responses": Responses(),
     "/api/chat": OLLAMA,
