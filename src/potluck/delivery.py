@@ -175,7 +175,8 @@ class Sender:
         delivery.committed()
         if usage is None:
             request, paid = delivery.request, delivery.target.paid
-            usage = Usage(request.tokens_in, request.tokens_out if paid else len(raw) // 4, estimated=True)
+            said = len(raw) // 4 if request.kind == "chat" else 0
+            usage = Usage(request.tokens_in, request.tokens_out if paid else said, estimated=True)
             request.trace.notes["usage"] = "estimated"
         delivery.settled(usage)
         return Reply(None, whole=chunk)

@@ -221,7 +221,7 @@ def toy(target: Target) -> bool:
 
 def _why_none(request: Request, among: list[Target], reasons: Mapping[str, int]) -> str:
     if not among:
-        what = "embeddings" if request.kind == "embeddings" else "chat"
+        what = request.kind
         return (
             f"Nothing here can do {what} for {request.model!r}. `potluck providers` shows which free key would "
             "add a target."

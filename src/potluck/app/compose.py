@@ -44,6 +44,7 @@ from potluck.server.meters import Meters
 from potluck.server.protocol import Door, DoorLimits
 from potluck.server.web import Web
 from potluck.server.willing import Willing, Wishes
+from potluck.stages.rerank import Reranking
 from potluck.store import migrate
 from potluck.store.database import Database
 from potluck.store.keyring import Keyring
@@ -178,7 +179,7 @@ class Gateway:
             self.estimates,
         )
         chat = Chat(
-            compose((), dispatch),
+            compose((), Reranking(dispatch, lambda: self.pool)),
             ClientLimiter(self.ledger),
             self.recorder,
             self.meters,

@@ -43,7 +43,9 @@ class ModelPages:
         wish = pool.wish(name)
         if not visit.key.limits.allows(name):
             raise UnknownModel(f"There is no model {name[:100]!r} here. /api/tags lists them.", param="model")
-        targets = [target for kind in ("chat", "embeddings") for target in pool.candidates(wish, kind)]
+        targets = [
+            target for kind in ("chat", "embeddings", "rerank") for target in pool.candidates(wish, kind)
+        ]
         return Answer(render_show(targets, self._started))
 
     async def version(self, visit: Visit) -> Answer:

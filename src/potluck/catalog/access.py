@@ -17,11 +17,13 @@ from potluck.catalog.windows import window_of
 from potluck.errors import ConfigError
 from potluck.strict import meant
 from potluck.types import Behaviour, Blame, Quota, RateHeader, Secret, Target, Window
+from potluck.types.facts import Kind
 
 # What is counted per million tokens in and out where a paid model's price is unknown: dearer than any chat model
 # listed so far (o1-pro, general knowledge), so that it may waste a budget and never overrun it.
 DEAREST = (150.0, 600.0)
 MICRO = 1_000_000  # credits are counted in millionths of a US dollar
+_KINDS: Mapping[str, Kind] = {"embeddings": "embeddings", "rerank": "rerank"}
 _VALUE = re.compile(r"^[A-Za-z0-9_-]{1,128}$")  # what may be put into a URL from the environment
 
 
@@ -49,9 +51,18 @@ class Access:
         if choice.plan and choice.plan not in provider.plans:
             known = meant(choice.plan, provider.plans)
             raise ConfigError(f"{provider.id} has no plan '{choice.plan}'{known}")
-        self._chat = behaviour_of(provider)
+        self._rerank_url = (
+            self._url if choice.base_url else (provider.params.rerank_url or self._url).rstrip("/")
+        )
+        chat = behaviour_of(provider)
         # What a chat needs by default would be an unknown parameter of an embeddings call.
-        self._embeddings = msgspec.structs.replace(self._chat, defaults={})
+        embeddings = msgspec.structs.replace(chat, defaults={})
+        rerank = msgspec.structs.replace(embeddings, dialect="rerank")
+        self._behaviours: Mapping[Kind, Behaviour] = {
+            "chat": chat,
+            "embeddings": embeddings,
+            "rerank": rerank,
+        }
 
     def offers(self, model: Model) -> bool:
         if model.kind == "other" or model.excluded or (model.needs_key and not self._key):
@@ -64,19 +75,19 @@ class Access:
         return model.paid or priced or (self._paid and not model.free)
 
     def target(self, model: Model) -> Target:
-        provider, kind = self.provider, "embeddings" if model.kind == "embeddings" else "chat"
+        provider, kind = self.provider, _KINDS.get(model.kind, "chat")
         neurons, (price_in, price_out) = model.neurons, self._price(model)
         return Target(
             id=f"{provider.id}/{model.id}",
             provider=provider.id,
             model=model.id,
             name=model.name,
-            base_url=self._url,
+            base_url=self._rerank_url if kind == "rerank" else self._url,
             key=self._key,
             auth=(provider.auth if provider.auth.startswith("x-") else "bearer") if self._key else "none",
             quotas=self._quotas(model),
-            behaviour=self._embeddings if kind == "embeddings" else self._chat,
-            kind="embeddings" if kind == "embeddings" else "chat",
+            behaviour=self._behaviours[kind],
+            kind=kind,
             specialities=frozenset(model.specialities),
             inputs=frozenset(model.inputs),
             context=model.context,

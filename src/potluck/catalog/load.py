@@ -93,6 +93,9 @@ def _address(provider: Provider) -> Iterator[Problem]:
     problem = address_problem(provider.base_url) if provider.base_url else ""
     if problem:
         yield ("base_url",), problem
+    aside = provider.params.rerank_url
+    if aside and (problem := address_problem(aside)):
+        yield ("params", "rerank_url"), problem.replace("base_url", "rerank_url")
 
 
 def address_problem(base_url: str) -> str:

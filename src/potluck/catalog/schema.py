@@ -88,7 +88,7 @@ class Limit(_Table, frozen=True, kw_only=True):
     reset: Reset = "unknown"
     per_model: bool = False
     models: tuple[str, ...] = ()
-    kind: Literal["", "chat", "embeddings"] = ""
+    kind: Literal["", "chat", "embeddings", "rerank"] = ""
     condition: str = ""
     plan: str = ""
     when: Literal["", "key", "anonymous"] = ""
@@ -118,7 +118,7 @@ class Model(_Table, frozen=True, kw_only=True):
     id: str
     source: str
     name: str = ""
-    kind: Literal["chat", "embeddings", "other"] = "chat"
+    kind: Literal["chat", "embeddings", "rerank", "other"] = "chat"
     specialities: tuple[Speciality, ...] = ()
     inputs: tuple[Input, ...] = ("text",)
     context: int = 0
@@ -140,7 +140,8 @@ class Params(_Table, frozen=True, kw_only=True):
     """How requests must differ from the dialect's shape. `own` names parameters only this provider has.
 
     `json_schema` false: `response_format` knows only json_object, so requests for a schema go elsewhere.
-    `refused_keywords`: of JSON Schema, left out of tools.
+    `refused_keywords`: of JSON Schema, left out of tools. `rerank_url`: what stands before /rerank, where that is not
+    below the base URL; it gives way to a base URL of the user's own.
     """
 
     drop: tuple[str, ...] = ()
@@ -155,6 +156,7 @@ class Params(_Table, frozen=True, kw_only=True):
     chat_path: str = "/chat/completions"
     embeddings_path: str = "/embeddings"
     models_path: str = "/models"
+    rerank_url: str = ""
     headers: dict[str, str] = {}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from potluck.dialects import anthropic, openai
+from potluck.dialects import anthropic, openai, rerank
 from potluck.errors import TargetFailed
 from potluck.types import Behaviour, Chunk, Request, Target, Usage
 
@@ -41,4 +41,8 @@ class Dialect(Protocol):
     ) -> TargetFailed: ...
 
 
-DIALECTS: dict[str, Dialect] = {"openai": openai.OpenAI(), "anthropic": anthropic.Anthropic()}
+DIALECTS: dict[str, Dialect] = {
+    "openai": openai.OpenAI(),
+    "anthropic": anthropic.Anthropic(),
+    "rerank": rerank.Rerank(),
+}

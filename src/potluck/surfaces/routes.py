@@ -7,18 +7,22 @@ from potluck.surfaces.chat import ChatCompletions, Embeddings
 from potluck.surfaces.completions import Completions
 from potluck.surfaces.moderations import Moderations
 from potluck.surfaces.ollama import OllamaChat, OllamaEmbed, OllamaEmbeddings, OllamaGenerate
+from potluck.surfaces.rerank import Rerank
 from potluck.surfaces.responses import Responses
 from potluck.surfaces.surface import Surface
 
 CHAT = ChatCompletions()
 COUNT_TOKENS = CountTokens()
 OLLAMA = OllamaChat()
+RERANK = Rerank()
 
 POSTS: dict[str, Surface] = {
     "/v1/chat/completions": CHAT,
     "/v1/completions": Completions(),
     "/v1/embeddings": Embeddings(),
     "/v1/moderations": Moderations(),
+    "/v1/rerank": RERANK,
+    "/v2/rerank": RERANK,
     "/v1/messages": Messages(),
     "/v1/responses": Responses(),
     "/api/chat": OLLAMA,

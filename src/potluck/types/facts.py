@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import msgspec
 
-Kind = Literal["chat", "embeddings"]
+Kind = Literal["chat", "embeddings", "rerank"]
 Unit = Literal[
     "requests", "input_tokens", "output_tokens", "tokens", "neurons", "credits", "concurrent", "inputs"
 ]
