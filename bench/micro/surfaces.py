@@ -48,6 +48,8 @@ SURFACES: dict[str, tuple[str, dict[str, Any], bytes]] = {
         {"max_tokens": 100, "system": "Be brief.", "messages": MESSAGES[1:]},
         b"message_stop",
     ),
+    "ollama": ("/api/chat", {"options": {"num_predict": 100}, "messages": MESSAGES}, b'"done":true'),
+    "completions": ("/v1/completions", {"max_tokens": 100, "prompt": TEXT}, b"[DONE]"),
     "responses": (
         "/v1/responses",
         {"max_output_tokens": 100, "instructions": "Be brief.", "input": MESSAGES[1:], "store": False},
