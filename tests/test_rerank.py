@@ -22,7 +22,7 @@ from potluck.surfaces.rerank import Rerank
 from potluck.surfaces.surface import About, Asked
 from potluck.types import Behaviour, Event, Quota, Request, Target, Trace, Window
 from tests.house import House, error_of, house
-from tests.surfaces.test_ollama import JSON
+from tests.surfaces.test_ollama import CALM, JSON
 
 SURFACE = Rerank()
 DOCUMENTS = ["apples", "pears", "plums"]
@@ -41,30 +41,26 @@ async def ask(home: House, **fields: Any) -> httpx2.Response:
 
 
 @asynccontextmanager
-async def reranker(answer: Callable[[Any], tuple[int, Any]], *quotas: Quota) -> AsyncIterator[Target]:
-    """A host that ranks as `answer` says: from the body it got to a status and a body."""
+async def host(answer: Callable[[Any], tuple[int, Any]]) -> AsyncIterator[str]:
+    """The address of a host that answers as told: from the body it got to a status and a body."""
 
     def serve(incoming: Incoming, exchange: Exchange) -> None:
         status, said = answer({"path": incoming.path, **msgspec.json.decode(incoming.body)})
         exchange.send(status, msgspec.json.encode(said))
 
     server, connections = await listen(serve, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    how = Behaviour(dialect="rerank")
-    yield Target(
-        "judge/r1",
-        "judge",
-        "r1",
-        "r1",
-        f"http://127.0.0.1:{port}/v2",
-        quotas=quotas,
-        behaviour=how,
-        kind="rerank",
-    )
+    yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v2"
     server.close()
     for connection in list(connections):
         connection.transport.abort()
     await server.wait_closed()
+
+
+@asynccontextmanager
+async def reranker(answer: Callable[[Any], tuple[int, Any]], *quotas: Quota) -> AsyncIterator[Target]:
+    async with host(answer) as url:
+        how = Behaviour(dialect="rerank")
+        yield Target("judge/r1", "judge", "r1", "r1", url, quotas=quotas, behaviour=how, kind="rerank")
 
 
 def by_length(asked: Any) -> tuple[int, Any]:
@@ -99,6 +95,7 @@ def test_bad_input_gets_a_clear_error_that_names_the_field(fields: Any, param: s
     assert refused.value.param == param
 
 
+@CALM
 @given(
     body=st.dictionaries(st.sampled_from(["query", "documents", "top_n", "return_documents"]), JSON).map(
         msgspec.json.encode
@@ -114,6 +111,7 @@ def test_any_body_is_a_request_or_a_clear_refusal(body: bytes) -> None:
     assert refused is None or refused.status == 400
 
 
+@CALM
 @given(st.dictionaries(st.integers(-2, 5), st.floats(-1, 1), max_size=6), st.integers(1, 3))
 def test_the_answer_is_ordered_by_score_and_names_only_documents_of_the_request(
     scores: dict[int, float], top: int
@@ -127,6 +125,7 @@ def test_the_answer_is_ordered_by_score_and_names_only_documents_of_the_request(
     assert len(results) == min(top, len([index for index in scores if 0 <= index < 3]))
 
 
+@CALM
 @given(st.binary(max_size=200) | JSON.map(msgspec.json.encode))
 def test_any_answer_of_a_provider_is_read_or_refused(raw: bytes) -> None:
     refused: PotluckError | None = None
@@ -185,6 +184,29 @@ async def test_many_documents_are_embedded_in_parts_by_one_target(tmp_path: Path
     assert len(targets) == 1
 
 
+async def test_vectors_of_two_models_are_never_compared(tmp_path: Path) -> None:
+    asked_of: list[str] = []
+
+    def embeds(name: str, times: int) -> Callable[[Any], tuple[int, Any]]:
+        def answer(asked: Any) -> tuple[int, Any]:
+            asked_of.append(name)
+            if asked_of.count(name) > times:
+                return 500, {"error": {"message": "broken"}}
+            return 200, {"data": [{"index": n, "embedding": [1.0, n]} for n in range(len(asked["input"]))]}
+
+        return answer
+
+    async with host(embeds("first", 1)) as first, host(embeds("second", 9)) as second:
+        extra = tuple(
+            Target(f"{name}/e", name, f"{name}-e", f"{name}-e", url, kind="embeddings", quality=quality)
+            for name, url, quality in (("first", first, 5), ("second", second, 1))
+        )
+        async with house(tmp_path, {"groq": sim.Options()}, extra=extra) as home:
+            found = await ask(home, documents=["text"] * 150)
+    assert found.status_code == 503
+    assert set(asked_of) == {"first"}
+
+
 async def test_an_exhausted_reranker_is_replaced_for_auto_and_never_where_it_was_named(
     tmp_path: Path,
 ) -> None:
@@ -218,6 +240,7 @@ async def test_with_neither_the_error_says_what_to_do(tmp_path: Path) -> None:
 VECTORS = st.lists(st.lists(st.floats(-1e3, 1e3), min_size=3, max_size=3), min_size=1, max_size=5)
 
 
+@CALM
 @given(VECTORS)
 def test_a_cosine_is_between_minus_one_and_one(vectors: list[list[float]]) -> None:
     assert all(-1.000001 <= score <= 1.000001 for score in cosines(vectors))

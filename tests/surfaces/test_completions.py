@@ -17,7 +17,7 @@ from potluck.surfaces.moderations import Moderations
 from potluck.surfaces.surface import About, Asked
 from potluck.types import Chunk, Event, Request, Trace, Usage
 from tests.house import House, error_of, house
-from tests.surfaces.test_ollama import JSON
+from tests.surfaces.test_ollama import CALM, JSON
 
 SURFACE = Completions()
 FREE = {"groq": sim.Options(unlimited=True)}
@@ -65,6 +65,7 @@ def test_what_cannot_be_done_is_refused_with_its_name(fields: Any, param: str) -
     assert refused.value.param == param
 
 
+@CALM
 @given(
     body=st.dictionaries(
         st.sampled_from(["prompt", "model", "n", "echo", "stream", "stream_options", "suffix", "stop"]), JSON
@@ -84,6 +85,7 @@ def test_any_body_is_a_request_or_a_clear_refusal(body: bytes) -> None:
     SURFACE.writer(About("7", "auto", 0.0, request)).ending()
 
 
+@CALM
 @given(pieces=st.lists(st.text(), max_size=6), echo=st.booleans())
 def test_a_stream_says_what_the_json_answer_says(pieces: list[str], echo: bool) -> None:
     events = [Event(text=piece) for piece in pieces] + [Event(finish="length", usage=Usage(3, 4))]
@@ -144,6 +146,7 @@ async def test_moderation_says_that_it_is_not_there_yet(tmp_path: Path) -> None:
     assert (empty.status_code, error_of(empty)["param"]) == (400, "input")
 
 
+@CALM
 @given(body=st.dictionaries(st.sampled_from(["input", "model"]), JSON).map(msgspec.json.encode) | st.binary())
 def test_no_body_gets_a_verdict(body: bytes) -> None:
     with pytest.raises((Invalid, Unsupported)):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from potluck.errors import PotluckError
 from potluck.surfaces.surface import About
 from potluck.types import Attempt, Chunk, Event, Request, Usage
-from tests.surfaces.test_ollama import CHAT, GENERATE, parse
+from tests.surfaces.test_ollama import CALM, CHAT, GENERATE, parse
 
 
 class Watch:
@@ -39,6 +39,7 @@ def lines(raw: bytes) -> list[Any]:
 TEXTS = st.lists(st.tuples(st.text(), st.text()), max_size=8)
 
 
+@CALM
 @given(pieces=TEXTS, chat=st.booleans(), broken=st.booleans())
 def test_every_line_is_one_object_and_only_a_whole_answer_is_done(
     pieces: list[tuple[str, str]], chat: bool, broken: bool

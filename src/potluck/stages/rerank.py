@@ -43,7 +43,7 @@ class Reranking:
             try:
                 return await self._handler(request)
             except (Exhausted, Forbidden, Unsupported):
-                if wish.exact or not embeds:
+                if not embeds:  # also where a reranker was named: no embedding model has its name
                     raise
         if not embeds:
             raise Unsupported(
