@@ -55,13 +55,13 @@ def test_a_file_is_read(tmp_path: Path) -> None:
             tmp_path,
             'port = 80\nproviders_dir = "~/mine"\n[timeouts]\nstall = 5\n[local]\nthreads = 3\n'
             '[providers.openrouter]\nplan = "credits"\nsigned_up = 2026-01-31\n'
-            '[profiles.careful]\nstages = ["review"]\nmin_quality = 4\n',
+            '[profiles.careful]\nstages = ["cache"]\nmin_quality = 4\n',
         ),
         {},
     )
     assert (settings.port, settings.timeouts.stall, settings.local.threads) == (80, 5.0, 3)
     assert settings.providers["openrouter"].signup == 1769817600.0  # 2026-01-31T00:00Z
-    assert settings.profiles["careful"].stages == ("review",)
+    assert settings.profiles["careful"].stages == ("cache",)
     assert settings.provider_directories == (Path.home() / "mine",)
 
 

@@ -16,7 +16,7 @@ import pytest
 import typer
 from scripts import reference
 
-from potluck import config
+from potluck import config, environment
 from potluck.catalog import load as catalog_load
 from potluck.cli.tree import root
 
@@ -127,7 +127,9 @@ def test_the_pages_quote_commands_at_all() -> None:
 
 @each_page
 def test_every_variable_of_ours_it_names_is_read(page: Path) -> None:
-    read = {name for name, _ in config._names()} | config.IGNORED | {"POTLUCK_TEST_DATA"}
+    read = (
+        {name for name, _ in environment.names(config.Settings)} | environment.IGNORED | {"POTLUCK_TEST_DATA"}
+    )
     named = set(re.findall(r"\bPOTLUCK_[A-Z_]*[A-Z]\b", page.read_text(encoding="utf-8")))
     assert named <= read
 

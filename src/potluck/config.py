@@ -11,19 +11,16 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, date, datetime
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_origin
+from typing import Annotated, Literal
 
 import msgspec
 import platformdirs
 
+from potluck import environment
 from potluck.errors import ConfigError
 from potluck.strict import Document, Where, meant
+from potluck.techniques import STAGES, Batching, Cache, Cascade, Context
 
-PREFIX = "POTLUCK_"
-IGNORED = frozenset(  # the command line's own, and what a parent tells its workers
-    f"{PREFIX}{name}"
-    for name in ("CONFIG", "URL", "API_KEY", "KEY", "DEBUG", "LOCAL_ENDPOINT", "WORKER_SETTINGS")
-)
 TEMPLATE = Path(__file__).with_name("potluck.toml")
 MIB = 1024 * 1024
 
@@ -151,6 +148,11 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     waiting: Waiting = Waiting()
     pacing: Pacing = Pacing()
     local: Local = Local()
+    stages: tuple[str, ...] = ()  # of requests that name no profile
+    cache: Cache = Cache()
+    context: Context = Context()
+    cascade: Cascade = Cascade()
+    batching: Batching = Batching()
     providers: dict[str, Provider] = {}
     profiles: dict[str, Profile] = {}
 
@@ -171,15 +173,15 @@ def load(path: Path | str | None, environ: Mapping[str, str]) -> Settings:
     settings = document.into(Settings)
     for where, problem in _check(settings):
         raise document.refusal(where, problem)
-    over = _environment(environ)
+    over = environment.table(environ, Settings)
     if not over:
         return settings
     try:
-        settings = msgspec.convert(_over(document.data, over), Settings, strict=False)
+        settings = msgspec.convert(environment.over(document.data, over), Settings, strict=False)
     except msgspec.ValidationError as error:
-        raise ConfigError(f"environment: {_in_environment(str(error))}") from None
+        raise ConfigError(f"environment: {environment.in_environment(str(error))}") from None
     for where, problem in _check(settings):
-        raise ConfigError(f"environment: {_variable(where)}: {problem}")
+        raise ConfigError(f"environment: {environment.variable(where)}: {problem}")
     return settings
 
 
@@ -227,8 +229,18 @@ def _check(settings: Settings) -> Iterator[tuple[Where, str]]:
                 ("providers", name, "key_env"),
                 "key_env is the name of an environment variable, never the key itself",
             )
+    for where, stages in _stages(settings):
+        for n, stage in enumerate(stages):
+            if stage not in STAGES:
+                yield (*where, n), f"there is no stage '{stage}'{meant(stage, STAGES)}"
     if settings.timeouts.total < settings.timeouts.first_token:
         yield ("timeouts", "total"), "total may not be shorter than first_token"
+
+
+def _stages(settings: Settings) -> Iterator[tuple[Where, tuple[str, ...]]]:
+    yield ("stages",), settings.stages
+    for name, profile in settings.profiles.items():
+        yield ("profiles", name, "stages"), profile.stages
 
 
 def _budget_at_fault(provider: Provider) -> str:
@@ -237,49 +249,3 @@ def _budget_at_fault(provider: Provider) -> str:
     except ValueError:
         return "budget_day"
     return "budget_month"
-
-
-def _environment(environ: Mapping[str, str]) -> dict[str, Any]:
-    """POTLUCK_* as a nested table of strings and lists. Raises ConfigError for a name nothing answers to."""
-    known = dict(_names())
-    over: dict[str, Any] = {}
-    for name in sorted(environ):
-        if not name.startswith(PREFIX) or name in IGNORED:
-            continue
-        if name not in known:
-            raise ConfigError(f"environment: unknown variable {name}{meant(name, known)}")
-        path, many = known[name]
-        table = over
-        for key in path[:-1]:
-            table = table.setdefault(key, {})
-        value = environ[name].strip()
-        table[path[-1]] = [each.strip() for each in value.split(",") if each.strip()] if many else value
-    return over
-
-
-def _names() -> Iterator[tuple[str, tuple[tuple[str, ...], bool]]]:
-    """Every variable: its path in the settings, and whether it is a list."""
-    for field in msgspec.structs.fields(Settings):
-        if isinstance(field.type, type) and issubclass(field.type, msgspec.Struct):
-            for inner in msgspec.structs.fields(field.type):
-                path = (field.name, inner.name)
-                yield _variable(path), (path, get_origin(inner.type) is tuple)
-        elif get_origin(field.type) is not dict:
-            yield _variable((field.name,)), ((field.name,), get_origin(field.type) is tuple)
-
-
-def _variable(where: Where) -> str:
-    return PREFIX + "_".join(step for step in where if isinstance(step, str)).upper()
-
-
-def _in_environment(message: str) -> str:
-    problem, _, at = message.partition(" - at `$.")
-    where = at.rstrip("`").split("[")[0].split(".")
-    return f"{_variable(tuple(where))}: {problem.replace('`', '')}"
-
-
-def _over(data: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    merged = dict(data)
-    for key, value in over.items():
-        merged[key] = _over(merged.get(key, {}), value) if isinstance(value, dict) else value
-    return merged

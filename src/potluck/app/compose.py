@@ -21,6 +21,7 @@ from potluck.app.learned import remember, remembered
 from potluck.app.pacing import pacing
 from potluck.app.remote import RemoteModels
 from potluck.app.retention import Retention
+from potluck.app.stages import Staged
 from potluck.app.told import QuotaEndpoints
 from potluck.app.views import Views
 from potluck.config import Settings
@@ -28,7 +29,6 @@ from potluck.delivery import Patience, Sender
 from potluck.dispatch import Dispatch
 from potluck.errors import ConfigError
 from potluck.health import Health
-from potluck.pipeline import compose
 from potluck.quota.ledger import Ledger
 from potluck.quota.pace import Paces
 from potluck.quota.remote import RemoteLedger
@@ -178,8 +178,9 @@ class Gateway:
             self.pacing,
             self.estimates,
         )
+        self.stages = Staged(self, Reranking(dispatch, lambda: self.pool))
         chat = Chat(
-            compose((), Reranking(dispatch, lambda: self.pool)),
+            self.stages,
             ClientLimiter(self.ledger),
             self.recorder,
             self.meters,
@@ -239,6 +240,7 @@ class Gateway:
             await self.ledger.close_async()
         else:
             self.ledger.close()
+        self.stages.close()
         await asyncio.to_thread(self.recorder.close)
         self.memory.close()
         remember(self.settings, self.estimates)

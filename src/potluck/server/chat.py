@@ -81,6 +81,9 @@ class Chat:
         request = surface.parse(Asked(body, scope["path"], scope["query_string"]), trace)
         check_model(key, request.model)
         request = request.replace(tenant=key.id, deadline=began + self._total, allowed=key.limits.models)
+        caching = sent.get(b"x-potluck-cache") or sent.get(b"cache-control", b"")
+        if caching or b"x-potluck-cache-tags" in sent:
+            request = request.replace(caching=caching.decode("latin-1").lower(), tags=_tags(sent))
         if request.kept is not None and request.kept.previous and self._memory is not None:
             request = await self._memory.recalled(request)
         request = self._willing.of(request, sent, key, began)
@@ -216,6 +219,12 @@ async def read_body(receive: Receive) -> bytes:
             raise ClientLeft
         parts.append(message["body"])
     return b"".join(parts)
+
+
+def _tags(sent: Sent) -> tuple[str, ...]:
+    """Names under which the client wants this answer stored, to drop it by later."""
+    said = sent.get(b"x-potluck-cache-tags", b"").decode("latin-1").split(",")
+    return tuple(tag for each in said if (tag := each.strip()[:64]))[:16]
 
 
 def _headers(request: Request, extra: Extra) -> list[tuple[bytes, bytes]]:

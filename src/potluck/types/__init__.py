@@ -29,6 +29,7 @@ from potluck.types.flow import (
     Priority,
     Reply,
     Request,
+    Saving,
     Trace,
 )
 
@@ -48,6 +49,7 @@ __all__ = [
     "RateHeader",
     "Reply",
     "Request",
+    "Saving",
     "Secret",
     "Target",
     "Trace",

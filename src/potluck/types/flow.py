@@ -36,12 +36,23 @@ class Attempt(msgspec.Struct, gc=False):
     cost: int = 0  # micro-USD at list price; 0 for what is free
 
 
+class Saving(msgspec.Struct, frozen=True, gc=False):
+    """What one technique spared one request. `target` is who would have served it, for the list price."""
+
+    technique: str  # the stage's name
+    requests: int = 0  # upstream requests not sent; below 0 where it cost some
+    tokens_in: int = 0
+    tokens_out: int = 0
+    target: str = ""
+
+
 class Trace(msgspec.Struct, gc=False):
     """What happened to one client request, across every call its stages made."""
 
     id: str = ""
     attempts: list[Attempt] = []
     notes: dict[str, str] = {}
+    savings: list[Saving] = []
     left: str = ""  # what is left of the served target's tightest quota, for the response header
     waited: float = 0.0  # seconds in the queue, before something opened or it gave up
 
@@ -81,6 +92,8 @@ class Request(msgspec.Struct, frozen=True, gc=False):
     # What the client sent, where its format is not that of `body`: for an upstream that speaks `native_dialect`.
     native: Mapping[str, msgspec.Raw] | None = None
     native_dialect: str = ""
+    caching: str = ""  # what X-Potluck-Cache says, else Cache-Control; lower case
+    tags: tuple[str, ...] = ()  # X-Potluck-Cache-Tags: by which a stored answer can be dropped
     kept: Kept | None = None  # of formats whose answers are stored
     trace: Trace = msgspec.field(default_factory=Trace)
 
