@@ -13,7 +13,18 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 LOCKS = {
     "run.lock": ("--extra", "local", "--group", "build"),
-    "dev.lock": ("--extra", "local", "--extra", "valkey", "--group", "build", "--group", "dev"),
+    "dev.lock": (
+        "--extra",
+        "local",
+        "--extra",
+        "valkey",
+        "--extra",
+        "semantic",
+        "--group",
+        "build",
+        "--group",
+        "dev",
+    ),
 }
 
 
