@@ -233,7 +233,7 @@ async def test_after_a_failure_it_asks_at_most_once_a_minute_and_keeps_the_old_l
 async def test_another_address_is_asked_anew_and_a_broken_file_too(host: Host, tmp_path: Path) -> None:
     settings, environ = at(host, "deepseek", tmp_path, never_bill=False)
     await looked(settings, environ, Clock())
-    (tmp_path / "models.json").write_text("{")
+    (tmp_path / "remote-models.json").write_text("{")
     assert (await looked(settings, environ, Clock())).targets
     elsewhere = {"deepseek": Provider(base_url=host.url.replace("127.0.0.1", "localhost"), budget_day=1.0)}
     await looked(msgspec.structs.replace(settings, providers=elsewhere), environ, Clock())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
 from email.utils import formatdate
 from pathlib import Path
@@ -13,6 +14,7 @@ from potluck.cli import reach
 from potluck.types import Secret, Target
 from tests.cli.terminal import Terminal, http, saying
 from tests.house import house
+from tests.quota.redis_server import redis_server
 
 NOW = 1_790_000_000.0
 
@@ -46,6 +48,27 @@ async def test_a_damaged_store_fails(terminal: Terminal) -> None:
     said = await terminal.run("doctor", "--json")
     assert said.status == 1
     assert [one["subject"] for one in said.json() if one["level"] == "fail"] == ["records and keys"]
+
+
+async def test_a_quota_store_that_is_there_is_told_from_one_that_is_not(terminal: Terminal) -> None:
+    with redis_server() as server:
+        there = await terminal.run("doctor", "--json", POTLUCK_STORE=server.url)
+    gone = await terminal.run("doctor", "--json", POTLUCK_STORE="redis://user:hush@127.0.0.1:1/0")
+    levels = [{one["subject"]: one["level"] for one in said.json()}["quota store"] for said in (there, gone)]
+    assert levels == ["ok", "fail"]
+    assert (there.status, gone.status) == (0, 1)
+    assert "hush" not in gone.out + gone.err
+
+
+async def test_a_host_that_did_not_list_its_models_is_named_with_what_it_said(terminal: Terminal) -> None:
+    lists = {"deepseek": {"address": "https://api.deepseek.com", "tried": 1.0, "problem": "HTTP 500: soup"}}
+    (terminal.home / "data").mkdir()
+    (terminal.home / "data" / "remote-models.json").write_text(json.dumps(lists))
+    (terminal.home / "potluck.toml").write_text("never_bill = false\n[providers.deepseek]\nbudget_day = 1\n")
+    environ = {"DEEPSEEK_API_KEY": "k", "HTTPS_PROXY": "http://127.0.0.1:1"}
+    said = await terminal.run("doctor", "--json", "--config", "potluck.toml", **environ)
+    warned = [one["says"] for one in said.json() if one["subject"] == "deepseek" and one["level"] == "warn"]
+    assert warned == ["did not list its models: HTTP 500: soup"]
 
 
 async def test_a_gateway_that_runs_is_seen_and_a_stranger_at_the_port_too(

@@ -27,7 +27,7 @@ from potluck.errors import ConfigError, Invalid, TargetFailed
 from potluck.types import Clock, Target
 from potluck.upstream import Call, Origin, Timeouts, Upstream, header_lines
 
-FILE = "models.json"
+FILE = "remote-models.json"  # `models.json` is the local models' own
 FRESH = 6 * 3600.0  # seconds a list holds: hosts add models by the week
 AGAIN = 60.0  # seconds between two attempts after a failure, over all workers
 LOOK_EVERY = 60.0  # seconds between two looks at the file

@@ -36,6 +36,7 @@ def doctor(json: options.Json = False, config: options.Config = None) -> None:
     settings = options.settings(config)
     inventory = app.inventory(settings, os.environ)
     findings = [*_home(settings), _running(settings), *_local(settings), *_facts(inventory)]
+    findings += _unlisted(settings, inventory)
     if all(one.level != "fail" for one in findings):
         findings += _ledger(settings, inventory)
     findings += asyncio.run(reach.hosts(inventory.targets))
@@ -117,9 +118,13 @@ def _running(settings: Settings) -> Finding:
 def _ledger(settings: Settings, inventory: Inventory) -> Iterator[Finding]:
     from potluck import app
     from potluck.cli.reach import Finding
+    from potluck.quota.remote import RemoteLedger
 
     ledger = app.open_ledger(settings, worker=f"doctor-{os.getpid()}")
     try:
+        if isinstance(ledger, RemoteLedger):
+            ledger.flush()
+            yield _reached(ledger.lost)
         for state in ledger.snapshot(inventory.targets):
             if state.learned:
                 yield Finding(
@@ -130,6 +135,27 @@ def _ledger(settings: Settings, inventory: Inventory) -> Iterator[Finding]:
                 )
     finally:
         ledger.close()
+
+
+def _reached(lost: str) -> Finding:
+    from potluck.cli.reach import Finding
+
+    if not lost:
+        return Finding("ok", "quota store", "can be reached")
+    todo = "Start it, or correct `store` in potluck.toml. Until then scarce quota is refused on every host."
+    return Finding("fail", "quota store", f"cannot be reached: {lost}", todo)
+
+
+def _unlisted(settings: Settings, inventory: Inventory) -> Iterator[Finding]:
+    """Hosts that list their models themselves, and did not when a gateway last asked."""
+    from potluck.app import SystemClock
+    from potluck.app.remote import RemoteModels
+    from potluck.cli.reach import Finding
+
+    remote = RemoteModels(settings, inventory.providers, os.environ, SystemClock())
+    for name, problem in sorted(remote.problems().items()):
+        todo = "Its models are those it listed before, if any. A running gateway asks again every minute."
+        yield Finding("warn", name, f"did not list its models: {problem}", todo)
 
 
 def _local(settings: Settings) -> Iterator[Finding]:
