@@ -18,6 +18,7 @@ from potluck.app.compose import Gateway
 from potluck.app.run import bind, serve_on
 from potluck.config import Local, Provider, Settings
 from potluck.quota import money
+from potluck.store import keys
 from potluck.surfaces import openai
 from potluck.types import Quota, Request, Target, Trace, Window
 from tests.house import house
@@ -158,6 +159,26 @@ async def test_of_200_at_once_exactly_the_50_that_the_budget_holds_are_sent_over
         async with worker(settings, 3) as (_, restarted):
             assert (await ask(restarted)).status_code == 429
         assert one.calls == 50
+
+
+async def test_of_40_at_once_a_client_key_spends_what_its_money_for_the_day_holds_and_no_more(
+    tmp_path: Path,
+) -> None:
+    def everything(size: int, limit: int) -> tuple[int, int]:
+        return (most(limit) - limit * 10) // 2, limit
+
+    async with till(everything) as (one, url):
+        settings = settings_for(tmp_path, url, budget_day="5")
+        async with worker(settings, 1) as (gateway, client):
+            connection = gateway.database.connect()
+            _, text = keys.create(connection, "bob", keys.Limits(usd_per_day=5 * most() + 40), now=0.0)
+            connection.close()
+            gateway.keyring.refresh()
+            client.headers["authorization"] = f"Bearer {text}"
+            answers = await asyncio.gather(*(ask(client) for _ in range(40)))
+            assert (await ask(client)).status_code == 429
+        assert one.calls == 5 == sum(answer.status_code == 200 for answer in answers)
+        assert {answer.status_code for answer in answers} == {200, 429}
 
 
 @pytest.mark.parametrize("seed", range(3))

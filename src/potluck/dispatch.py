@@ -97,6 +97,8 @@ class Dispatch:
             if request.deadline and self._clock.monotonic() >= request.deadline:
                 raise DeadlinePassed("The deadline of this request passed before any target had answered.")
             asked = money.bounded(request, target) if target.paid else request
+            if target.paid and not await _afforded(asked, target, progress):
+                continue
             try:
                 hold = self._hold(asked, target, progress)
             except Short:
@@ -266,6 +268,18 @@ def _pointless(target: Target, request: Request, progress: Progress) -> bool:
         return True
     # The same provider would not understand it any better; a second, different one is asked.
     return progress.misread_by == target.provider
+
+
+async def _afforded(request: Request, target: Target, progress: Progress) -> bool:
+    """Whether the client's own money is enough for the most this may cost; if so, that is held."""
+    afford = request.afford
+    if afford is None:
+        return True
+    opens = await afford(money.cost(target, request.tokens_in, request.tokens_out))
+    if opens:
+        progress.opens = min(progress.opens, opens)
+        request.trace.attempts.append(Attempt(target.id, "full", "the client key's money for today"))
+    return not opens
 
 
 def _sent(request: Request) -> int:

@@ -91,6 +91,8 @@ class Chat:
             ticket = self._limiter.admit(key, request.tokens_in, request.tokens_out)
         except Short:
             ticket = await self._limiter.admit_async(key, request.tokens_in, request.tokens_out)
+        if ticket.afford is not None:
+            request = request.replace(afford=ticket.afford)
         about = About(trace.id, request.model, at, request, began, self._clock)
         await self._work(surface, about, ticket, began, send, extra)
 

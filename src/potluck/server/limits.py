@@ -11,11 +11,12 @@ is known only once it is known who answered.
 from __future__ import annotations
 
 import math
+from collections.abc import Awaitable, Callable
 
 import msgspec
 
 from potluck.errors import ClientLimited, Forbidden, TooLarge
-from potluck.quota.ledger import Full, Hold, Ledger
+from potluck.quota.ledger import Full, Hold, Ledger, Short
 from potluck.store.keys import ClientKey, Limits
 from potluck.types import Quota, Target, Unit, Usage, Window
 
@@ -23,6 +24,8 @@ _MINUTE = Window("rolling", 60.0)
 _DAY = Window("day")  # of UTC
 _FLIGHT = Window("concurrent")
 _WAIT_FOR_FLIGHT = 1.0  # seconds: when a request in flight ends, nobody knows
+
+Purse = Callable[[int], Awaitable[Hold]]  # micro-USD; raises Full
 
 # field of Limits -> unit, window, what a person calls it
 _QUOTAS: tuple[tuple[str, Unit, Window, str], ...] = (
@@ -35,12 +38,34 @@ _QUOTAS: tuple[tuple[str, Unit, Window, str], ...] = (
 
 
 class Pass:
-    """An admitted request. End it with `done`, or with `release` if nothing was sent for it."""
+    """An admitted request. End it with `done`, or with `release` if nothing was sent for it.
 
-    __slots__ = ("_money", "_use")
+    `purse` holds money for what turns out to cost some, `micro` more micro-USD each time; None where nothing limits it.
+    """
 
-    def __init__(self, use: Hold | None, money: Hold | None) -> None:
-        self._use, self._money = use, money
+    __slots__ = ("_money", "_more", "_purse", "_use")
+
+    def __init__(self, use: Hold | None, money: Hold | None, purse: Purse | None = None) -> None:
+        self._use, self._money, self._purse = use, money, purse
+        self._more: list[Hold] | None = []  # None = ended: what is still under way may spend nothing
+
+    @property
+    def afford(self) -> Callable[[int], Awaitable[float]] | None:
+        """What a request asks before it is sent to a target that costs money."""
+        return None if self._purse is None else self._afford
+
+    async def _afford(self, cost: int) -> float:
+        if self._purse is None or self._more is None:
+            return math.inf
+        try:
+            hold = await self._purse(cost)
+        except Full as full:
+            return full.retry_at
+        if self._more is None:  # it ended while the store was asked
+            hold.release()
+            return math.inf
+        self._more.append(hold)
+        return 0.0
 
     def done(self, usage: Usage | None, cost: int = 0) -> None:
         """It was worked off: `usage` None = nobody knows, the estimate stands. `cost` is in micro-USD."""
@@ -54,12 +79,19 @@ class Pass:
                 self._money.doubt()
             else:
                 self._money.settle(Usage(input=cost))
+        self._give_back()  # after the truth is booked: money is never free in between
 
     def release(self) -> None:
         """Nothing was sent: give everything back, the request itself included."""
         for hold in (self._use, self._money):
             if hold is not None:
                 hold.release()
+        self._give_back()
+
+    def _give_back(self) -> None:
+        more, self._more = self._more or (), None
+        for hold in more:
+            hold.release()
 
 
 FREE_PASS = Pass(None, None)
@@ -99,7 +131,9 @@ class ClientLimiter:
             if use is not None:
                 held = self._ledger.reserve(use, tokens_in, tokens_out)
             # At least one, so that a key whose money is gone waits for tomorrow even for what may be free.
-            return Pass(held, self._ledger.reserve(money, max(1, cost), 0) if money is not None else None)
+            if money is None:
+                return Pass(held, None)
+            return Pass(held, self._ledger.reserve(money, max(1, cost), 0), self._purse(money))
         except Full as full:
             if held is not None:
                 held.release()
@@ -116,14 +150,24 @@ class ClientLimiter:
         try:
             if use is not None:
                 held = await self._ledger.reserve_async(use, tokens_in, tokens_out)
-            spent = await self._ledger.reserve_async(money, 1, 0) if money is not None else None
-            return Pass(held, spent)
+            if money is None:
+                return Pass(held, None)
+            return Pass(held, await self._ledger.reserve_async(money, 1, 0), self._purse(money))
         except BaseException as error:
             if held is not None:
                 held.release()
             if isinstance(error, Full):
                 raise self._limited(key, error) from None
             raise
+
+    def _purse(self, money: Target) -> Purse:
+        async def purse(cost: int) -> Hold:
+            try:
+                return self._ledger.reserve(money, cost, 0)
+            except Short:
+                return await self._ledger.reserve_async(money, cost, 0)
+
+        return purse
 
     def _find(self, key: ClientKey) -> tuple[Target | None, Target | None]:
         found = self._targets.get(key.id)

@@ -6,7 +6,7 @@ write them; everything else is frozen or owns what it holds.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any, Literal, Protocol
 
 import msgspec
@@ -89,6 +89,9 @@ class Request(msgspec.Struct, frozen=True, gc=False):
     priority: Priority = "normal"
     admitted: Callable[[], object] | None = None  # called when its quotas are held; set while it queues
     on_wait: Callable[[], object] | None = None  # called when it begins to wait
+    # Holds that many micro-USD of its client's money until the request ends, and says 0.0; or else the moment (epoch
+    # seconds) when there is enough again. None = its client may spend any amount.
+    afford: Callable[[int], Awaitable[float]] | None = None
     # What the client sent, where its format is not that of `body`: for an upstream that speaks `native_dialect`.
     native: Mapping[str, msgspec.Raw] | None = None
     native_dialect: str = ""
