@@ -20,6 +20,8 @@ LOCKS = {
         "valkey",
         "--extra",
         "semantic",
+        "--extra",
+        "savings",
         "--group",
         "build",
         "--group",

@@ -16,6 +16,7 @@ from importlib.resources import files
 import msgspec
 
 from potluck import catalog
+from potluck.app import parts
 from potluck.app.desks import desks
 from potluck.app.learned import remember, remembered
 from potluck.app.pacing import pacing
@@ -25,7 +26,7 @@ from potluck.app.stages import Staged
 from potluck.app.told import QuotaEndpoints
 from potluck.app.views import Views
 from potluck.config import Settings
-from potluck.delivery import Patience, Sender
+from potluck.delivery import Sender
 from potluck.dispatch import Dispatch
 from potluck.errors import ConfigError
 from potluck.health import Health
@@ -34,25 +35,25 @@ from potluck.quota.pace import Paces
 from potluck.quota.remote import RemoteLedger
 from potluck.quota.sqlite import SqliteStore
 from potluck.quota.valkey import ValkeyStore
-from potluck.router import AUTO, Pool, Profile, Wish
+from potluck.router import Pool
 from potluck.server.chat import Chat
 from potluck.server.gate import Gate
 from potluck.server.guard import stays_home
 from potluck.server.limits import ClientLimiter
 from potluck.server.memory import Memory
 from potluck.server.meters import Meters
-from potluck.server.protocol import Door, DoorLimits
+from potluck.server.protocol import Door
 from potluck.server.web import Web
-from potluck.server.willing import Willing, Wishes
 from potluck.stages.rerank import Reranking
 from potluck.store import migrate
 from potluck.store.database import Database
 from potluck.store.keyring import Keyring
 from potluck.store.records import Recorder
+from potluck.store.savings import Savings
 from potluck.surfaces import openai
 from potluck.types import Target
 from potluck.upstream import Upstream
-from potluck.waiting import Bounds, Queue
+from potluck.waiting import Queue
 
 TICK = 0.25  # seconds between flushes of the ledger
 SLOW_TICKS = 4  # every so many ticks: client keys and counters
@@ -148,15 +149,18 @@ class Gateway:
         self.paces = Paces(self.clock, worker=self.worker)
         self.estimates = remembered(settings)
         self.endpoints = QuotaEndpoints(settings.home, self.ledger, self.clock)
-        self.queue = Queue(self.clock, self.ledger.watch, _bounds(settings))
+        self.queue = Queue(self.clock, self.ledger.watch, parts.bounds(settings))
         self.pacing = pacing(settings, self.inventory.providers)
         self.meters.waiting = self.queue.__len__
         # A store that lost its keys, or a worker started after it was emptied, must not open a door to the network.
         self.keyring = Keyring(self.database, open_without_keys=stays_home(settings.host))
-        self.recorder = Recorder(self.database, record_prompts=settings.record_prompts)
+        self.savings = Savings(self.clock.now)
+        self.recorder = Recorder(
+            self.database, record_prompts=settings.record_prompts, beside=(self.savings.write,)
+        )
         self.memory = Memory(self.database)
         self.upstream = Upstream()
-        self.door = Door(_door_limits(settings), openai.render_error)
+        self.door = Door(parts.door_limits(settings), openai.render_error)
         self.views = Views(self)
         self.asgi = self._web()
         self.retention = Retention(self.database, settings.home, settings.keep_records_days, self.clock)
@@ -166,7 +170,7 @@ class Gateway:
 
     def _web(self) -> Web:
         settings = self.settings
-        patience = _patience(settings)
+        patience = parts.patience(settings)
         dispatch = Dispatch(
             lambda: self.pool,
             self.ledger,
@@ -185,10 +189,11 @@ class Gateway:
             self.recorder,
             self.meters,
             self.clock,
-            _willing(settings),
+            parts.willing(settings),
             record_prompts=settings.record_prompts,
             total_seconds=patience.total,
             memory=self.memory,
+            spared=self.savings.saved,
         )
         return Web(
             chat,
@@ -206,7 +211,9 @@ class Gateway:
     def use(self, targets: tuple[Target, ...]) -> None:
         """Replaces the targets that come and go: the local model and the servers found on loopback."""
         self._near = targets
-        self.pool = Pool((*self.inventory.targets, *self.remote.targets, *targets), profiles(self.settings))
+        self.pool = Pool(
+            (*self.inventory.targets, *self.remote.targets, *targets), parts.profiles(self.settings)
+        )
 
     def start(self) -> None:
         listing = self.remote.run(self.upstream, lambda: self.use(self._near))
@@ -246,53 +253,3 @@ class Gateway:
         remember(self.settings, self.estimates)
         self.views.close()
         self.keyring.close()
-
-
-def _door_limits(settings: Settings) -> DoorLimits:
-    return DoorLimits(
-        head_bytes=settings.max_header_bytes,
-        body_bytes=settings.max_body_bytes,
-        connections=settings.max_connections,
-        per_address=settings.max_connections_per_client,
-        head_seconds=settings.timeouts.client_header,
-        body_seconds=settings.timeouts.client_body,
-    )
-
-
-def _bounds(settings: Settings) -> Bounds:
-    """One worker's part of the places: workers do not know of each other's queues."""
-    waiting, workers = settings.waiting, settings.workers
-    return Bounds(
-        max(1, waiting.max_waiting // workers),
-        max(1, waiting.max_waiting_per_client // workers),
-        settings.pacing.max_delay,
-    )
-
-
-def _willing(settings: Settings) -> Willing:
-    waiting = settings.waiting
-    wishes = {name: Wishes(profile.max_wait, profile.priority) for name, profile in settings.profiles.items()}
-    return Willing(waiting.max_wait, waiting.longest, waiting.keep_alive, wishes)
-
-
-def _patience(settings: Settings) -> Patience:
-    limits = settings.timeouts
-    return Patience(
-        connect=limits.connect,
-        first=limits.first_token,
-        first_local=limits.first_token_local,
-        stall=limits.stall,
-        total=limits.total,
-    )
-
-
-def profiles(settings: Settings) -> dict[str, Profile]:
-    """The configuration's profiles as the router knows them."""
-    made = {}
-    for name, profile in settings.profiles.items():
-        wish = AUTO.get(profile.model, Wish(exact=profile.model.lower()))
-        wish = msgspec.structs.replace(
-            wish, private=wish.private or profile.private, min_quality=profile.min_quality
-        )
-        made[name] = Profile(wish, profile.stages)
-    return made

@@ -16,6 +16,7 @@ from potluck.cli.log import log
 from potluck.cli.models import models
 from potluck.cli.providers import providers
 from potluck.cli.quota import quota
+from potluck.cli.savings import savings
 from potluck.cli.serve import serve
 from potluck.cli.simulate import simulate
 
@@ -49,7 +50,7 @@ def potluck(
 _PANELS: dict[str, tuple[Callable[..., None], ...]] = {
     "Run": (serve, init),
     "Use": (ask, chat),
-    "Look": (providers, quota, simulate, log, doctor),
+    "Look": (providers, quota, savings, simulate, log, doctor),
 }
 for _panel, _commands in _PANELS.items():
     for _command in _commands:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from potluck import errors
@@ -23,7 +23,7 @@ from potluck.server.willing import Willing
 from potluck.store.keys import ClientKey
 from potluck.store.records import Record, Recorder
 from potluck.surfaces.surface import About, Asked, Surface
-from potluck.types import Clock, Reply, Request, Trace, Usage
+from potluck.types import Clock, Reply, Request, Saving, Trace, Usage
 
 Scope = dict[str, Any]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
@@ -53,10 +53,12 @@ class Chat:
         record_prompts: bool = False,
         total_seconds: float = 600.0,
         memory: Memory | None = None,
+        spared: Callable[[Sequence[Saving]], object] | None = None,
     ) -> None:
         self._handler, self._limiter, self._recorder = handler, limiter, recorder
         self._meters, self._clock, self._willing = meters, clock, willing or Willing()
         self._record_prompts, self._total, self._memory = record_prompts, total_seconds, memory
+        self._spared = spared  # told what stages spared a request
         self._prefix = os.urandom(4).hex()
         self._count = itertools.count(1)
 
@@ -129,6 +131,8 @@ class Chat:
         """Whatever became of it: count it, charge it, write it down."""
         self._meters.open -= 1
         trace = about.request.trace
+        if trace.savings and self._spared is not None:
+            self._spared(trace.savings)
         usage, cost = _sum(trace)
         if trace.attempts:
             ticket.done(usage, cost)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -104,6 +104,7 @@ class Recorder:
         record_prompts: bool = False,
         bound: int = BOUND,
         interval: float = INTERVAL,
+        beside: Sequence[Callable[[Connection], None]] = (),
     ) -> None:
         self.dropped = 0  # records lost because the store was away too long, or that it would never take
         self.written = 0
@@ -113,6 +114,7 @@ class Recorder:
         self._connection: Connection | None = None
         self._interval, self._stop, self._lock = interval, threading.Event(), threading.Lock()
         self._failing = False
+        self._beside = beside  # what else is written behind, in the same thread
         self._thread = threading.Thread(target=self._run, name="potluck-records", daemon=True)
         self._thread.start()
 
@@ -129,7 +131,7 @@ class Recorder:
             while self._batch or self._waiting:
                 if not self._write():
                     return False
-        return True
+            return self._write_beside()
 
     def close(self, tries: int = 5) -> None:
         """Stop the thread and write everything. Blocks: up to about a second a try if the store is locked."""
@@ -166,6 +168,18 @@ class Recorder:
             return False
         batch.clear()
         self._failing = False
+        return True
+
+    def _write_beside(self) -> bool:
+        try:
+            for write in self._beside:
+                if self._connection is None:
+                    self._connection = self._database.connect()
+                write(self._connection)
+        except Exception as error:
+            self._report(error)
+            self._disconnect()
+            return False
         return True
 
     def _insert(self, connection: Connection, batch: Sequence[Record]) -> None:

@@ -75,6 +75,29 @@ responses = Table(
     Index("responses_at", "at"),
 )
 
+# What techniques spared, per day of UTC.
+savings = Table(
+    "savings",
+    metadata,
+    Column("day", Text, primary_key=True),  # 2026-11-24
+    Column("technique", Text, primary_key=True),
+    Column("target", Text, primary_key=True),  # who would have served it
+    Column("times", BigInteger, nullable=False),
+    Column("requests", BigInteger, nullable=False),
+    Column("tokens_in", BigInteger, nullable=False),
+    Column("tokens_out", BigInteger, nullable=False),
+)
+
+# How often an answer that a technique gave was asked again the dearer way, and agreed.
+checks = Table(
+    "checks",
+    metadata,
+    Column("day", Text, primary_key=True),
+    Column("technique", Text, primary_key=True),
+    Column("asked", BigInteger, nullable=False),
+    Column("agreed", BigInteger, nullable=False),
+)
+
 
 def head_sql(version: str) -> str:
     """The statements that make an empty SQLite file what all migrations up to `version` would."""

@@ -1,5 +1,13 @@
 CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL, CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num));
 
+CREATE TABLE checks (
+	day TEXT NOT NULL,
+	technique TEXT NOT NULL,
+	asked BIGINT NOT NULL,
+	agreed BIGINT NOT NULL,
+	PRIMARY KEY (day, technique)
+);
+
 CREATE TABLE client_keys (
 	id TEXT NOT NULL,
 	name TEXT NOT NULL,
@@ -57,4 +65,15 @@ CREATE TABLE responses (
 
 CREATE INDEX responses_at ON responses (at);
 
-INSERT INTO alembic_version (version_num) VALUES ('0002');
+CREATE TABLE savings (
+	day TEXT NOT NULL,
+	technique TEXT NOT NULL,
+	target TEXT NOT NULL,
+	times BIGINT NOT NULL,
+	requests BIGINT NOT NULL,
+	tokens_in BIGINT NOT NULL,
+	tokens_out BIGINT NOT NULL,
+	PRIMARY KEY (day, technique, target)
+);
+
+INSERT INTO alembic_version (version_num) VALUES ('0003');
