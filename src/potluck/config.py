@@ -121,6 +121,7 @@ class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     min_quality: Annotated[int, msgspec.Meta(ge=0, le=5)] = 0
     max_wait: Annotated[float, msgspec.Meta(ge=0)] | None = None  # seconds; none = as [waiting] says
     priority: Literal["high", "normal", "low"] = "normal"
+    cache: Cache | None = None  # none: as [cache] says
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -4,7 +4,8 @@
     ├─ ConfigError            the configuration is at fault; nothing starts
     ├─ Rejected               the request is at fault; trying elsewhere will not help
     │   ├─ Invalid            400   ├─ Unauthorized 401   ├─ Forbidden 403   ├─ UnknownModel 404
-    │   ├─ TooLarge           413   ├─ ClientLimited 429 (`retry_after`)     └─ Unsupported 501
+    │   ├─ TooLarge           413   ├─ ClientLimited 429 (`retry_after`)     ├─ Unsupported 501
+    │   └─ NotCached          504: the client wanted a stored answer or none
     ├─ TargetFailed           this target is at fault; the next one may work
     │   ├─ RateLimited        its quota is gone: `means` minute|day|month|once, `retry_after` seconds or None
     │   ├─ NeverFits          413, or "limit: 0": this request can never be served there
@@ -77,6 +78,12 @@ class TooLarge(Rejected):
 
 class Unsupported(Rejected):
     status, code = 501, "unsupported"
+
+
+class NotCached(Rejected):
+    """`only-if-cached`, and nothing is. The status is RFC 9111's (§5.2.1.7)."""
+
+    status, code = 504, "not_cached"
 
 
 class ClientLimited(Rejected):

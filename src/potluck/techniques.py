@@ -6,13 +6,32 @@ top of `potluck.toml` names for everyone): an empty file has none.
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import msgspec
 
 STAGES = ("cache", "context", "cascade", "batching")  # every name there is; `stages.ORDER` has their order
 
 
 class Cache(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """`[cache]`: answers given again."""
+    """`[cache]`: answers given again; `[profiles.<name>.cache]` has its own, whole. Seconds and bytes.
+
+    `ttl_passing` is for questions about today, prices, news and the like. What asks for chance is never stored.
+    """
+
+    ttl: Annotated[float, msgspec.Meta(ge=0)] = 604_800.0
+    ttl_passing: Annotated[float, msgspec.Meta(ge=0)] = 60.0
+    max_temperature: Annotated[float, msgspec.Meta(ge=0, le=2)] = (
+        0.0  # a client that asks for variety gets it
+    )
+    shared: bool = False  # true: client keys get each other's answers
+    max_entry_bytes: Annotated[int, msgspec.Meta(ge=1024)] = 1024 * 1024
+    max_bytes: Annotated[int, msgspec.Meta(ge=1024 * 1024)] = 512 * 1024 * 1024  # the least used go first
+    semantic: bool = False  # true: also for other words with the same meaning; needs potluck[semantic]
+    error_rate: Annotated[float, msgspec.Meta(gt=0, le=0.5)] = 0.02  # of semantic hits that may be wrong
+    check_share: Annotated[float, msgspec.Meta(ge=0, le=1)] = (
+        0.03  # of semantic hits that are asked again to learn
+    )
 
 
 class Context(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
