@@ -92,13 +92,13 @@ class Delivery:
             if room.scarcest is not None:
                 self.request.trace.left = f"{room.left} {room.scarcest.label or room.scarcest.unit}"
 
-    def settled(self, usage: Usage) -> None:
+    def settled(self, usage: Usage, *, cut: bool = False) -> None:
         target, attempt = self.target, self.attempt
         attempt.usage = usage
         if target.paid:
             attempt.cost = money.cost(target, usage.input, usage.output)
         attempt.ended = self._clock.monotonic()
-        self.hold.settle(usage)
+        self.hold.settle(usage, cut=cut)
         if self._estimates is not None and not usage.estimated:
             self._estimates.learn(target.name, self.request.tokens_in, usage.input, usage.output)
 
@@ -117,9 +117,10 @@ class Delivery:
                 exchange.close()
         if self.attempt.ended:
             return
-        if reader is not None and not reader.finished and self.attempt.outcome == "ok":
+        cut = reader is not None and not reader.finished
+        if cut and self.attempt.outcome == "ok":
             self.attempt.outcome = "cancelled"  # the client left before the answer ended
-        self.settled(self._seen())
+        self.settled(self._seen(), cut=cut)
 
     def _seen(self) -> Usage:
         """Usage as reported, or what a provider that never said must have counted by now."""

@@ -60,7 +60,7 @@ class Paced(msgspec.Struct, frozen=True):
 class Ending(Protocol):
     """What ends a hold; see `quota.hold`."""
 
-    def settle(self, usage: Usage) -> None: ...
+    def settle(self, usage: Usage, *, cut: bool = False) -> None: ...
     def doubt(self) -> None: ...
     def release(self) -> None: ...
 
@@ -129,9 +129,9 @@ class _Flight:
         self._account: Account | None = account
         self._hold = hold
 
-    def settle(self, usage: Usage) -> None:
+    def settle(self, usage: Usage, *, cut: bool = False) -> None:
         self._land()
-        self._hold.settle(usage)
+        self._hold.settle(usage, cut=cut)
 
     def doubt(self) -> None:
         self._land()

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import msgspec
 import pytest
 
+from potluck.quota.lane import LINGER
 from potluck.quota.ledger import Full, Ledger
 from potluck.quota.state import Store
 from potluck.types import Usage, Window
@@ -160,7 +161,29 @@ def test_concurrency_comes_back_however_a_hold_ends(open_store: Open, clock: Clo
     settled.settle(Usage(5, 5))
     doubted.doubt()
     released.release()
-    assert len(drain(ledger, one, 9)) == 3
+    assert len(drain(ledger, one, 9)) == 2
+    clock.at += LINGER  # the provider has noticed by now that we hung up
+    ledger.flush()
+    assert len(drain(ledger, one, 9)) == 1
+
+
+def test_an_answer_that_was_cut_off_is_in_flight_a_moment_longer(open_store: Open, clock: Clock) -> None:
+    ledger, one = (
+        Ledger(open_store(), clock, worker="a"),
+        target(quota(1, Window("concurrent"), "concurrent")),
+    )
+    freed: list[str] = []
+    ledger.watch(freed.append)
+    [cut] = drain(ledger, one, 2)
+    cut.settle(Usage(5, 5), cut=True)
+    cut.settle(Usage(5, 5))  # the first ending wins
+    clock.at += LINGER / 2
+    ledger.flush()
+    assert (drain(ledger, one, 2), freed) == ([], [])
+    clock.at += LINGER / 2
+    ledger.flush()
+    assert freed == ["acme"]
+    assert len(drain(ledger, one, 2)) == 1
 
 
 def test_a_cooldown_reaches_other_workers_and_can_be_lifted(open_store: Open, clock: Clock) -> None:

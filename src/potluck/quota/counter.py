@@ -25,12 +25,13 @@ class Counter:
 
     __slots__ = (
         "_full", "allowed", "closed", "crowded", "expires", "facts", "free", "held", "id", "key", "last",
-        "next_event", "pending", "remaining", "retry_at", "rule", "spent", "state",
+        "next_event", "pending", "remaining", "retry_at", "rule", "spent", "state", "used",
     )  # fmt: skip
 
     def __init__(self, quota: Quota) -> None:
         self.id, self.rule = quota.id, Rule(quota)
         self.free = self.held = self.spent = 0
+        self.used = 0  # settled since the latest slice was leased
         self.key = self.last = -math.inf
         self.pending: list[tuple[float, int]] = []
         self.facts: list[Fact] = []
@@ -49,6 +50,7 @@ class Counter:
     def fold(self) -> None:
         if self.spent:
             self.pending.append((self.key, self.spent))
+            self.used += self.spent
             self.spent = 0
 
     def look(self, state: State, now: float) -> None:

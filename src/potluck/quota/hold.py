@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from potluck.quota.lane import Lane
+from potluck.quota.lane import LINGER, Lane
 from potluck.types import Usage
 
 
@@ -20,18 +20,18 @@ class Hold:
         self._time, self._tokens_in, self._tokens_out = time, tokens_in, tokens_out
         self._lane: Lane | None = lane
 
-    def settle(self, usage: Usage) -> None:
-        """Replace the estimate by the truth."""
+    def settle(self, usage: Usage, *, cut: bool = False) -> None:
+        """Replace the estimate by the truth. `cut`: we hung up, and the provider may work on for a moment."""
         lane = self._lane
         if lane is not None:
-            self._close(lane, usage.input, usage.output)
+            self._close(lane, usage.input, usage.output, cut)
             if usage.input or usage.output:  # a refusal that counted used nothing, and is a strike
                 lane.strikes = 0
 
     def doubt(self) -> None:
         """It was sent and nobody said what it cost: the estimate stands."""
         if self._lane is not None:
-            self._close(self._lane, self._tokens_in, self._tokens_out)
+            self._close(self._lane, self._tokens_in, self._tokens_out, cut=True)
 
     def release(self) -> None:
         """It never left: give everything back."""
@@ -44,7 +44,7 @@ class Hold:
         if lane.freed is not None:
             lane.freed(lane.target.provider)
 
-    def _close(self, lane: Lane, tokens_in: int, tokens_out: int) -> None:
+    def _close(self, lane: Lane, tokens_in: int, tokens_out: int, cut: bool) -> None:
         self._lane = None
         now = self._time()
         for counter in lane.ones:
@@ -59,6 +59,9 @@ class Hold:
             if now >= counter.last:
                 counter.turn(now)
             counter.spent += truth
+        if cut and lane.gates:
+            lane.lingering.append(now + LINGER)
+            return
         for counter in lane.gates:
             counter.held -= 1
             counter.free += 1

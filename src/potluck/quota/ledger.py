@@ -28,10 +28,10 @@ from potluck.quota.state import STEP, Store, StoreLost
 from potluck.quota.step import Draft, Outcome, apply, step
 from potluck.types import Clock, Target
 
+__all__ = ["Full", "Hold", "Ledger", "QuotaState", "Room", "Short"]
+
 _log = logging.getLogger("potluck.quota")
 LOST = "Quota: %s. What is leased goes on, nothing more is leased."
-
-__all__ = ["Full", "Hold", "Ledger", "QuotaState", "Room", "Short"]
 
 
 class Ledger:
@@ -78,8 +78,7 @@ class Ledger:
             self._slow(lane, tokens_in, tokens_out, now)
         return Hold(self.time, lane, tokens_in, tokens_out)
 
-    async def reserve_async(self, target: Target, tokens_in: int, tokens_out: int) -> Hold:
-        """As `reserve`, for when that raised `Short` (see `remote.py`)."""
+    async def reserve_async(self, target: Target, tokens_in: int, tokens_out: int) -> Hold:  # see `remote.py`
         return self.reserve(target, tokens_in, tokens_out)
 
     def _fast(self, lane: Lane, tokens_in: int, tokens_out: int, now: float) -> bool:
@@ -235,14 +234,15 @@ class Ledger:
 
     def close(self) -> None:
         """Give back what is unspent; what is in flight stands as spent. The store is the caller's to close."""
-        counters = list(self._counters.values())
-        if counters and not self._store.remote:
+        if (counters := list(self._counters.values())) and not self._store.remote:
             self._tell(counters, keep=False)
 
     def _due(self) -> list[tuple[list[Counter], bool]]:
         """Counters to tell the store about: those in use keep their leases, the idle ones give them back."""
-        busy: list[Counter] = []
-        idle: list[Counter] = []
+        for lane in self._lanes.values():
+            if lane.lingering:
+                lane.let_go(self.time())
+        busy, idle = list[Counter](), list[Counter]()
         for counter in self._counters.values():
             if counter.held or counter.spent or counter.pending or counter.facts:
                 busy.append(counter)
@@ -272,7 +272,7 @@ class Ledger:
         if self._store.remote:
             self._notes[note.id] = note
         else:
-            with contextlib.suppress(StoreLost):  # it holds here all the same
+            with contextlib.suppress(StoreLost):
                 self._store.step([note.id], lambda states: note.write(states[0]))
 
     def _refusal(self, lane: Lane, tokens: int, now: float) -> Full:

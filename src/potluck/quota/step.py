@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from potluck.quota.counter import Counter
 from potluck.quota.state import GRACE, LIFETIME, Lease, State, left, opens_at, share, spend, tidy
 
+SPARE = 512  # part of a limit that a worker may have leased without having used as much lately
+
 
 class Draft:
     """What one step tells the store about one counter, and what it asks for; a step may be run again with it.
@@ -19,11 +21,11 @@ class Draft:
     `keep` False: this worker is done here, take everything unspent back.
     """
 
-    __slots__ = ("facts", "free", "held", "keep", "need", "pending", "rule")
+    __slots__ = ("facts", "free", "held", "keep", "need", "pending", "rule", "used")
 
     def __init__(self, counter: Counter, need: int, keep: bool = True) -> None:
         counter.fold()
-        self.rule, self.need, self.keep = counter.rule, need, keep
+        self.rule, self.need, self.keep, self.used = counter.rule, need, keep, counter.used
         self.held, self.free = counter.held, counter.free
         self.pending, self.facts = tuple(counter.pending), tuple(counter.facts)
 
@@ -61,8 +63,18 @@ def report(state: State, draft: Draft, worker: str, now: float, exclusive: bool)
         lease.free = max(0, lease.free + rest)
     elif not draft.need and not exclusive:
         limit = draft.rule.allowed(state, now)
-        lease.free = min(lease.free, share(rest + lease.free, limit, len(state.leases)))
+        lease.free = min(lease.free, _slice(draft, rest + lease.free, limit, len(state.leases)))
     return now
+
+
+def _slice(draft: Draft, left_over: int, limit: int, workers: int) -> int:
+    """How much more than its need a worker may lease: what it lately used and a little, so that a crash loses little.
+
+    What it used of its last slice, twice, and what it has in flight: a burst doubles its slice with each step until
+    the share of a plentiful quota is reached, and whoever uses little gives back at each flush. The little is for a
+    store that is lost for a while.
+    """
+    return min(share(left_over, limit, workers), max(limit // SPARE, 2 * draft.used + draft.held))
 
 
 def step(states: list[State], drafts: Sequence[Draft], worker: str, now: float, exclusive: bool) -> Outcome:
@@ -83,7 +95,7 @@ def step(states: list[State], drafts: Sequence[Draft], worker: str, now: float, 
         short = draft.need - lease.free
         if outcome.blocked < 0 and short > 0:
             rest, limit = left(state, draft.rule, at) - short, draft.rule.allowed(state, at)
-            lease.free += short + (rest if exclusive else share(rest, limit, len(state.leases)))
+            lease.free += short + (rest if exclusive else _slice(draft, rest, limit, len(state.leases)))
         outcome.deltas.append(lease.free - draft.free)
         if not lease.held and not lease.free and not draft.need and not draft.keep:
             del state.leases[worker]
@@ -94,6 +106,8 @@ def apply(counters: Sequence[Counter], drafts: Sequence[Draft], outcome: Outcome
     """Take over what a step decided, by differences: holds may have moved while an awaited step ran."""
     for counter, draft, state, delta in zip(counters, drafts, outcome.states, outcome.deltas, strict=True):
         counter.free += delta
+        if draft.need and delta > 0:
+            counter.used = 0  # a new slice
         del counter.pending[: len(draft.pending)], counter.facts[: len(draft.facts)]
         counter.expires = now + LIFETIME - GRACE
         counter.look(state, now)
