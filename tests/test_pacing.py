@@ -30,7 +30,7 @@ class NoHold:
     def __init__(self) -> None:
         self.ended: list[str] = []
 
-    def settle(self, usage: Usage) -> None:
+    def settle(self, usage: Usage, *, cut: bool = False) -> None:
         self.ended.append("settle")
 
     def doubt(self) -> None:
