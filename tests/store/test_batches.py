@@ -14,15 +14,15 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from potluck.store import batches
 from potluck.store.database import Connection, Database
+from potluck.store.migrate import prepare
 
 LEASE = 60.0
 
 
 def store(path: Path) -> Connection:
-    connection = Database.at(path).connect()
-    for statement in batches.TABLES:
-        connection.query(statement)
-    return connection
+    database = Database.at(path)
+    prepare(database)
+    return database.connect()
 
 
 def lines(count: int, batch: str = "b") -> list[batches.Line]:

@@ -152,3 +152,23 @@ def test_only_the_owner_can_read_the_store(tmp_path: Path) -> None:
         for path in (tmp_path / "data").iterdir():
             assert stat.S_IMODE(path.stat().st_mode) == 0o600, path.name
     assert stat.S_IMODE((tmp_path / "data").stat().st_mode) == 0o700
+
+
+def test_a_filled_store_of_an_older_version_keeps_its_rows_and_gets_the_tables_of_batches(
+    tmp_path: Path,
+) -> None:
+    database = Database.at(tmp_path / "old.sqlite")
+    upgrade(database.url, "0002")
+    with contextlib.closing(database.connect()) as connection:
+        connection.write(
+            "INSERT INTO responses VALUES (?, ?, ?, ?, ?, ?)",
+            [(f"resp_{n}", "t", float(n), "", "[]", "{}") for n in range(500)],
+        )
+        connection.write("INSERT INTO counters VALUES (?, ?, ?, ?)", [("1", "a", "{}", 1.0)])
+    prepare(database)
+    with contextlib.closing(database.connect()) as connection:
+        assert version(connection) == HEAD
+        assert connection.query("SELECT COUNT(*) FROM responses") == [(500,)]
+        for table in ("files", "batches", "batch_lines", "batch_answers"):
+            assert connection.query(f"SELECT COUNT(*) FROM {table}") == [(0,)]
+    assert differences(tmp_path / "old.sqlite") == []

@@ -17,15 +17,7 @@ from potluck.store.database import Connection
 
 MANY = 1_000  # rows in one transaction, or read at once: bounds memory and how long others wait for the lock
 
-# Not yet in `schema.py`: nothing but the tests makes these tables until a migration does.
-TABLES = (
-    "CREATE TABLE batch_lines (batch TEXT NOT NULL, line BIGINT NOT NULL, custom_id TEXT NOT NULL, "
-    "start BIGINT NOT NULL, size BIGINT NOT NULL, worker TEXT NOT NULL, until DOUBLE NOT NULL, "
-    "done INTEGER NOT NULL, PRIMARY KEY (batch, line), UNIQUE (batch, custom_id))",
-    "CREATE TABLE batch_answers (batch TEXT NOT NULL, line BIGINT NOT NULL, request TEXT NOT NULL, "
-    "status INTEGER NOT NULL, body TEXT NOT NULL, PRIMARY KEY (batch, line))",
-    "CREATE INDEX batch_lines_open ON batch_lines (batch, done, until)",
-)
+OPEN, GOOD, FAILED = 0, 1, 2  # `done`
 
 
 class Line(msgspec.Struct, frozen=True):
@@ -36,16 +28,22 @@ class Line(msgspec.Struct, frozen=True):
     custom_id: str
     offset: int
     size: int
+    tries: int = 0
 
 
 class Answered(msgspec.Struct, frozen=True):
-    """What became of a line: HTTP status and JSON body, as an interactive client would have had them."""
+    """What became of a line: HTTP status and JSON body, as an interactive client would have had them.
+
+    `status` 0: it was never asked; then `body` is the error of the batch itself.
+    """
 
     batch: str
     number: int
     request: str
     status: int
     body: str
+    tokens_in: int = 0
+    tokens_out: int = 0
 
 
 class Counts(msgspec.Struct, frozen=True):
@@ -64,8 +62,8 @@ def add(connection: Connection, lines: Iterable[Line]) -> None:
     rest = iter(lines)
     while rows := list(islice(rest, MANY)):
         connection.write(
-            "INSERT INTO batch_lines (batch, line, custom_id, start, size, worker, until, done) "
-            "VALUES (?, ?, ?, ?, ?, '', 0, 0) ON CONFLICT (batch, line) DO NOTHING",
+            "INSERT INTO batch_lines (batch, line, custom_id, start, size, worker, until, done, tries) "
+            "VALUES (?, ?, ?, ?, ?, '', 0, 0, 0) ON CONFLICT (batch, line) DO NOTHING",
             [(one.batch, one.number, one.custom_id, one.offset, one.size) for one in rows],
         )
 
@@ -76,7 +74,7 @@ def claim(
     """Up to `most` unanswered lines that nobody holds, in order; they are `worker`'s for `lease` seconds."""
     with connection.transaction():
         rows = connection.query(
-            "SELECT line, custom_id, start, size FROM batch_lines "
+            "SELECT line, custom_id, start, size, tries FROM batch_lines "
             "WHERE batch = ? AND done = 0 AND until <= ? ORDER BY line LIMIT ?",
             batch, now, most,
         )  # fmt: skip
@@ -87,37 +85,87 @@ def claim(
     return [Line(batch, *row) for row in rows]
 
 
-def give_back(connection: Connection, line: Line, worker: str) -> None:
-    """The line was not answered (no room for it, say): anybody may claim it now."""
+def renew(connection: Connection, lines: Iterable[Line], worker: str, until: float) -> None:
+    """The worker lives and still works on these. A lease that ended and went to another stays the other's."""
     connection.write(
-        "UPDATE batch_lines SET until = 0 WHERE batch = ? AND line = ? AND worker = ? AND done = 0",
-        [(line.batch, line.number, worker)],
+        "UPDATE batch_lines SET until = ? WHERE batch = ? AND line = ? AND worker = ? AND done = 0",
+        [(until, line.batch, line.number, worker) for line in lines],
+    )
+
+
+def give_back(
+    connection: Connection, line: Line, worker: str, *, after: float = 0.0, tried: bool = False
+) -> None:
+    """The line was not answered (no room for it, say): anybody may claim it, from `after` on."""
+    connection.write(
+        "UPDATE batch_lines SET until = ?, tries = tries + ? "
+        "WHERE batch = ? AND line = ? AND worker = ? AND done = 0",
+        [(after, int(tried), line.batch, line.number, worker)],
     )
 
 
 def answer(connection: Connection, answered: Answered) -> bool:
     """Whether this is the line's answer; False when it had one already."""
+    return answer_all(connection, [answered]) == 1
+
+
+def answer_all(connection: Connection, answered: Iterable[Answered]) -> int:
+    """How many of these are their lines' answers, in one transaction; lines that have one already keep it."""
+    first = 0
     with connection.transaction():
-        key = (answered.batch, answered.number)
-        first = connection.write(
-            "UPDATE batch_lines SET done = 1 WHERE batch = ? AND line = ? AND done = 0", [key]
-        )
-        if first:
-            connection.write(
-                "INSERT INTO batch_answers (batch, line, request, status, body) VALUES (?, ?, ?, ?, ?)",
-                [(*key, answered.request, answered.status, answered.body)],
-            )
-    return first > 0
+        for one in answered:
+            key = (one.batch, one.number)
+            done = GOOD if 0 < one.status < 400 else FAILED
+            if connection.write(
+                "UPDATE batch_lines SET done = ? WHERE batch = ? AND line = ? AND done = 0", [(done, *key)]
+            ):
+                first += 1
+                connection.write(
+                    "INSERT INTO batch_answers (batch, line, request, status, tokens_in, tokens_out, body) "
+                    "VALUES (?, ?, ?, ?, ?, ?, ?)",
+                    [(*key, one.request, one.status, one.tokens_in, one.tokens_out, one.body)],
+                )
+    return first
+
+
+def give_up(connection: Connection, batch: str, body: str, most: int = MANY) -> int:
+    """Answers up to `most` open lines with an error of the batch itself: how many there were."""
+    rows = connection.query(
+        "SELECT line FROM batch_lines WHERE batch = ? AND done = 0 ORDER BY line LIMIT ?", batch, most
+    )
+    return answer_all(connection, [Answered(batch, int(row[0]), "", 0, body) for row in rows])
+
+
+def given_up(connection: Connection, batch: str) -> bool:
+    """Whether any line has an error of the batch itself."""
+    return bool(connection.query("SELECT 1 FROM batch_answers WHERE batch = ? AND status = 0 LIMIT 1", batch))
+
+
+def held(connection: Connection, batch: str, now: float) -> int:
+    """Lines that some worker is at."""
+    return int(
+        connection.query(
+            "SELECT COUNT(*) FROM batch_lines WHERE batch = ? AND done = 0 AND until > ? AND worker <> ''",
+            batch, now,
+        )[0][0]
+    )  # fmt: skip
 
 
 def counts(connection: Connection, batch: str) -> Counts:
-    total = connection.query("SELECT COUNT(*) FROM batch_lines WHERE batch = ?", batch)[0][0]
-    answered, good = connection.query(
-        "SELECT COUNT(*), COALESCE(SUM(CASE WHEN status < 400 THEN 1 ELSE 0 END), 0) "
-        "FROM batch_answers WHERE batch = ?",
+    """Read from an index alone: a client may poll it."""
+    found = dict(
+        connection.query("SELECT done, COUNT(*) FROM batch_lines WHERE batch = ? GROUP BY done", batch)
+    )
+    return Counts(sum(found.values()), found.get(GOOD, 0), found.get(FAILED, 0))
+
+
+def usage(connection: Connection, batch: str) -> tuple[int, int]:
+    """Tokens in and out of all answers."""
+    rows = connection.query(
+        "SELECT COALESCE(SUM(tokens_in), 0), COALESCE(SUM(tokens_out), 0) FROM batch_answers WHERE batch = ?",
         batch,
-    )[0]
-    return Counts(int(total), int(good), int(answered - good))
+    )
+    return int(rows[0][0]), int(rows[0][1])
 
 
 def answers(connection: Connection, batch: str) -> Iterator[tuple[str, Answered]]:

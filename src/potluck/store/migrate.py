@@ -12,7 +12,7 @@ from pathlib import Path
 from potluck.errors import ConfigError
 from potluck.store.database import Connection, Database
 
-HEAD = "0003"
+HEAD = "0004"
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 

@@ -98,6 +98,77 @@ checks = Table(
     Column("agreed", BigInteger, nullable=False),
 )
 
+# What clients uploaded, and what batches made. The bytes are files of the data directory.
+files = Table(
+    "files",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("tenant", Text, nullable=False),
+    Column("at", Double, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("purpose", Text, nullable=False),
+    Column("size", BigInteger, nullable=False),  # bytes
+    Column("expires", Double, nullable=False),  # 0 = never
+    Index("files_tenant", "tenant", "at"),
+)
+
+batches = Table(
+    "batches",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("tenant", Text, nullable=False),
+    Column("at", Double, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("endpoint", Text, nullable=False),
+    Column("input", Text, nullable=False),  # id of its file
+    Column("completion_window", Text, nullable=False),
+    Column("metadata", Text, nullable=False),  # JSON object, or null
+    Column("model", Text, nullable=False),  # of the first line; "" until it was read
+    Column("deadline", Double, nullable=False),
+    Column("errors", Text, nullable=False),  # JSON, "" without
+    Column("output", Text, nullable=False),  # ids of the files that were made, "" without
+    Column("failures", Text, nullable=False),
+    # When it came into each status; 0 = not yet.
+    *(
+        Column(name, Double, nullable=False)
+        for name in ("started", "finalizing", "completed", "failed", "expired", "cancelling", "cancelled")
+    ),
+    Column("tokens_in", BigInteger, nullable=False),
+    Column("tokens_out", BigInteger, nullable=False),
+    Column("worker", Text, nullable=False),  # who reads its input or writes its files now,
+    Column("until", Double, nullable=False),  # until when nobody else does
+    Index("batches_status", "status"),
+    Index("batches_tenant", "tenant", "at"),
+)
+
+batch_lines = Table(
+    "batch_lines",
+    metadata,
+    Column("batch", Text, primary_key=True),
+    Column("line", BigInteger, primary_key=True),
+    Column("custom_id", Text, nullable=False),
+    Column("start", BigInteger, nullable=False),  # bytes into the input file
+    Column("size", BigInteger, nullable=False),
+    Column("worker", Text, nullable=False),
+    Column("until", Double, nullable=False),  # end of the worker's lease
+    Column("done", Integer, nullable=False),  # 0 open, 1 answered well, 2 failed
+    Column("tries", Integer, nullable=False),  # failures that were not the line's own fault
+    Index("batch_lines_open", "batch", "done", "until"),
+    Index("batch_lines_ids", "batch", "custom_id", unique=True),
+)
+
+batch_answers = Table(
+    "batch_answers",
+    metadata,
+    Column("batch", Text, primary_key=True),
+    Column("line", BigInteger, primary_key=True),
+    Column("request", Text, nullable=False),
+    Column("status", Integer, nullable=False),  # HTTP; 0 = it was never asked
+    Column("tokens_in", BigInteger, nullable=False),
+    Column("tokens_out", BigInteger, nullable=False),
+    Column("body", Text, nullable=False),
+)
+
 
 def head_sql(version: str) -> str:
     """The statements that make an empty SQLite file what all migrations up to `version` would."""

@@ -1,5 +1,65 @@
 CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL, CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num));
 
+CREATE TABLE batch_answers (
+	batch TEXT NOT NULL,
+	line BIGINT NOT NULL,
+	request TEXT NOT NULL,
+	status INTEGER NOT NULL,
+	tokens_in BIGINT NOT NULL,
+	tokens_out BIGINT NOT NULL,
+	body TEXT NOT NULL,
+	PRIMARY KEY (batch, line)
+);
+
+CREATE TABLE batch_lines (
+	batch TEXT NOT NULL,
+	line BIGINT NOT NULL,
+	custom_id TEXT NOT NULL,
+	start BIGINT NOT NULL,
+	size BIGINT NOT NULL,
+	worker TEXT NOT NULL,
+	until DOUBLE NOT NULL,
+	done INTEGER NOT NULL,
+	tries INTEGER NOT NULL,
+	PRIMARY KEY (batch, line)
+);
+
+CREATE UNIQUE INDEX batch_lines_ids ON batch_lines (batch, custom_id);
+
+CREATE INDEX batch_lines_open ON batch_lines (batch, done, until);
+
+CREATE TABLE batches (
+	id TEXT NOT NULL,
+	tenant TEXT NOT NULL,
+	at DOUBLE NOT NULL,
+	status TEXT NOT NULL,
+	endpoint TEXT NOT NULL,
+	input TEXT NOT NULL,
+	completion_window TEXT NOT NULL,
+	metadata TEXT NOT NULL,
+	model TEXT NOT NULL,
+	deadline DOUBLE NOT NULL,
+	errors TEXT NOT NULL,
+	output TEXT NOT NULL,
+	failures TEXT NOT NULL,
+	started DOUBLE NOT NULL,
+	finalizing DOUBLE NOT NULL,
+	completed DOUBLE NOT NULL,
+	failed DOUBLE NOT NULL,
+	expired DOUBLE NOT NULL,
+	cancelling DOUBLE NOT NULL,
+	cancelled DOUBLE NOT NULL,
+	tokens_in BIGINT NOT NULL,
+	tokens_out BIGINT NOT NULL,
+	worker TEXT NOT NULL,
+	until DOUBLE NOT NULL,
+	PRIMARY KEY (id)
+);
+
+CREATE INDEX batches_status ON batches (status);
+
+CREATE INDEX batches_tenant ON batches (tenant, at);
+
 CREATE TABLE checks (
 	day TEXT NOT NULL,
 	technique TEXT NOT NULL,
@@ -29,6 +89,19 @@ CREATE TABLE counters (
 	value DOUBLE NOT NULL,
 	PRIMARY KEY (worker, name, labels)
 );
+
+CREATE TABLE files (
+	id TEXT NOT NULL,
+	tenant TEXT NOT NULL,
+	at DOUBLE NOT NULL,
+	name TEXT NOT NULL,
+	purpose TEXT NOT NULL,
+	size BIGINT NOT NULL,
+	expires DOUBLE NOT NULL,
+	PRIMARY KEY (id)
+);
+
+CREATE INDEX files_tenant ON files (tenant, at);
 
 CREATE TABLE requests (
 	id TEXT NOT NULL,
@@ -76,4 +149,4 @@ CREATE TABLE savings (
 	PRIMARY KEY (day, technique, target)
 );
 
-INSERT INTO alembic_version (version_num) VALUES ('0003');
+INSERT INTO alembic_version (version_num) VALUES ('0004');
