@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING
 
+from potluck.app.caching import cache
 from potluck.pipeline import Handler, Stage, compose
 from potluck.stages import ORDER
 from potluck.types import Reply, Request
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 Maker = Callable[["Gateway"], Stage]
 
-MAKERS: Mapping[str, Maker] = {}
+MAKERS: Mapping[str, Maker] = {"cache": cache}
 
 
 class Staged:

@@ -54,11 +54,13 @@ class Chat:
         total_seconds: float = 600.0,
         memory: Memory | None = None,
         spared: Callable[[Sequence[Saving]], object] | None = None,
+        count: Callable[[Request], int] | None = None,
     ) -> None:
         self._handler, self._limiter, self._recorder = handler, limiter, recorder
         self._meters, self._clock, self._willing = meters, clock, willing or Willing()
         self._record_prompts, self._total, self._memory = record_prompts, total_seconds, memory
         self._spared = spared  # told what stages spared a request
+        self._tokens = count  # of a prompt, better than its bytes tell
         self._prefix = os.urandom(4).hex()
         self._count = itertools.count(1)
 
@@ -88,6 +90,8 @@ class Chat:
             request = request.replace(caching=caching.decode("latin-1").lower(), tags=_tags(sent))
         if request.kept is not None and request.kept.previous and self._memory is not None:
             request = await self._memory.recalled(request)
+        if self._tokens is not None:
+            request = request.replace(tokens_in=self._tokens(request), native=request.native)
         request = self._willing.of(request, sent, key, began)
         try:
             ticket = self._limiter.admit(key, request.tokens_in, request.tokens_out)
@@ -196,7 +200,7 @@ class Chat:
                 tenant=request.tenant,
                 wish=request.model,
                 target=last.target if last else "",
-                outcome=last.outcome if last else "rejected",
+                outcome=last.outcome if last else "rejected" if status >= 400 else "stored",
                 status=status,
                 attempts=attempts,
                 tokens_in=usage.input,

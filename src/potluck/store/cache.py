@@ -101,7 +101,7 @@ class SqliteAnswers:
                     )
                     cache_file.count(inside, counts)
                 self._grown += sum(entry.size for entry, _ in pending)
-                if self._grown > GROWTH * self._max_bytes:
+                if pending and self._grown > GROWTH * self._max_bytes:
                     self._grown = 0
                     cache_file.shrink(self._writer, self._max_bytes, max(now for _, now in pending))
                 self._failing = False
