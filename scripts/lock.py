@@ -22,6 +22,8 @@ LOCKS = {
         "semantic",
         "--extra",
         "savings",
+        "--extra",
+        "tokens",
         "--group",
         "build",
         "--group",

@@ -131,6 +131,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     port: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 4711
     workers: Positive = 1
     data_dir: str = ""  # "" is the platform's place for a user's data; see `home`
+    tokenizer: str = "o200k_base"  # what measures prompts where potluck[tokens] is installed; "" = bytes
     store: str = ""  # where quotas are counted: "" is a file in data_dir; redis://host:port/0 for many hosts
     providers_dir: str = ""  # more provider files; a shipped id replaces or extends the shipped one
     log_level: Literal["debug", "info", "warning", "error"] = "info"

@@ -1,10 +1,10 @@
 """How many tokens a request will cost, before it is sent: a cheap measure, corrected by what was settled before.
 
-Rules: the measure itself is bytes (`surfaces/openai.py`): counting tokens exactly costs some 7 µs per KB and is still
-wrong for every family but the tokenizer's own. What corrects it is learned per *family* (the canonical model: two
-providers that serve the same weights count alike), from usage that a provider reported:
+Rules: the measure itself is bytes (`surfaces/openai.py`), or the tokens of one family's tokenizer (`app/tokens.py`).
+What corrects it is learned per *family* (the canonical model: two providers that serve the same weights count alike),
+from usage that a provider reported:
 
-    held input   = measured bytes / 3.2  ×  the 99.9th percentile of (reported / measured) of this family
+    held input   = measured  ×  the 99.9th percentile of (reported / measured) of this family
     held output  = max_tokens, or the 95th percentile of this family's answers where the client set no limit
 
 An estimate too low can break a limit, one too high only holds room for a moment; so the margin is a high percentile
@@ -67,14 +67,17 @@ class Family(msgspec.Struct):
 class Estimates:
     """One worker's learning. `changed` says whether there is anything new to keep."""
 
-    def __init__(self) -> None:
+    def __init__(self, start: float = 1.0) -> None:
+        self._start = start  # reported / measured of a family that nobody knows
         self._families: dict[str, Family] = {}
         self.changed = False
 
     def tokens_in(self, family: str, measured: int) -> int:
         """Tokens to hold for a prompt of that measure."""
         known = self._families.get(family)
-        return measured if known is None else int(measured * known.ratio.value) + SLACK
+        if known is None:
+            return int(measured * self._start)
+        return int(measured * known.ratio.value) + SLACK
 
     def tokens_out(self, family: str, unlimited: int) -> int:
         """Tokens to hold for an answer whose length nobody limited; `unlimited` until enough is known."""
@@ -87,7 +90,7 @@ class Estimates:
         if known is None:
             if len(self._families) >= FAMILIES:
                 return
-            known = self._families[family] = Family(Percentile(1.0, 0.1), Percentile(512.0, 128.0))
+            known = self._families[family] = Family(Percentile(self._start, 0.1), Percentile(512.0, 128.0))
         if measured >= SMALL and given > 0:
             known.ratio.add(min(HIGHEST, max(LOWEST, given / measured)), INPUT_SHARE)
             known.ratio.value = min(HIGHEST, max(LOWEST, known.ratio.value))

@@ -23,6 +23,7 @@ from potluck.app.pacing import pacing
 from potluck.app.remote import RemoteModels
 from potluck.app.retention import Retention
 from potluck.app.stages import Staged
+from potluck.app.tokens import tokenizer
 from potluck.app.told import QuotaEndpoints
 from potluck.app.views import Views
 from potluck.config import Settings
@@ -147,7 +148,8 @@ class Gateway:
         self.database = database(settings)
         self.ledger = open_ledger(settings, worker=self.worker)
         self.paces = Paces(self.clock, worker=self.worker)
-        self.estimates = remembered(settings)
+        self.tokenizer = tokenizer(settings.tokenizer)
+        self.estimates = remembered(settings, self.tokenizer)
         self.endpoints = QuotaEndpoints(settings.home, self.ledger, self.clock)
         self.queue = Queue(self.clock, self.ledger.watch, parts.bounds(settings))
         self.pacing = pacing(settings, self.inventory.providers)
@@ -194,6 +196,7 @@ class Gateway:
             total_seconds=patience.total,
             memory=self.memory,
             spared=self.savings.saved,
+            count=self.tokenizer,
         )
         return Web(
             chat,
@@ -230,7 +233,7 @@ class Gateway:
                 self.views.publish()
                 self.views.foresee()
             if self._ticks % RARE_TICKS == 0:
-                remember(self.settings, self.estimates)
+                remember(self.settings, self.estimates, self.tokenizer)
         except Exception:  # the store may be locked or gone for a while; serving goes on from the leases
             _log.exception("the stores could not be updated; trying again")
         self._timer = asyncio.get_running_loop().call_later(TICK, self._tick)
@@ -250,6 +253,6 @@ class Gateway:
         self.stages.close()
         await asyncio.to_thread(self.recorder.close)
         self.memory.close()
-        remember(self.settings, self.estimates)
+        remember(self.settings, self.estimates, self.tokenizer)
         self.views.close()
         self.keyring.close()

@@ -36,7 +36,7 @@ def doctor(json: options.Json = False, config: options.Config = None) -> None:
     settings = options.settings(config)
     inventory = app.inventory(settings, os.environ)
     findings = [*_home(settings), _running(settings), *_local(settings), *_facts(inventory)]
-    findings += _unlisted(settings, inventory)
+    findings += [*_unlisted(settings, inventory), _measure(settings)]
     if all(one.level != "fail" for one in findings):
         findings += _ledger(settings, inventory)
     findings += asyncio.run(reach.hosts(inventory.targets))
@@ -156,6 +156,17 @@ def _unlisted(settings: Settings, inventory: Inventory) -> Iterator[Finding]:
     for name, problem in sorted(remote.problems().items()):
         todo = "Its models are those it listed before, if any. A running gateway asks again every minute."
         yield Finding("warn", name, f"did not list its models: {problem}", todo)
+
+
+def _measure(settings: Settings) -> Finding:
+    """What prompts are measured with, before they are sent. Raises ConfigError."""
+    from potluck.app.tokens import tokenizer
+    from potluck.cli.reach import Finding
+
+    if tokenizer(settings.tokenizer) is not None:
+        return Finding("ok", "tokens", f"prompts are measured with {settings.tokenizer}")
+    todo = "pip install 'potluck[tokens]' holds half as much where tokens a minute are scarce."
+    return Finding("ok", "tokens", "prompts are measured in bytes", todo if settings.tokenizer else "")
 
 
 def _local(settings: Settings) -> Iterator[Finding]:

@@ -91,7 +91,7 @@ class Chat:
         if request.kept is not None and request.kept.previous and self._memory is not None:
             request = await self._memory.recalled(request)
         if self._tokens is not None:
-            request = request.replace(tokens_in=self._tokens(request), native=request.native)
+            request = request.replace(tokens_in=self._tokens(request))
         request = self._willing.of(request, sent, key, began)
         try:
             ticket = self._limiter.admit(key, request.tokens_in, request.tokens_out)
