@@ -30,10 +30,11 @@ Seconds = Annotated[float, msgspec.Meta(gt=0)]
 
 
 class Timeouts(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Seconds. The first five are for providers, the `client_` ones against clients that dawdle."""
+    """Seconds. The first six are for providers, the `client_` ones against clients that dawdle."""
 
     connect: Seconds = 5.0
     first_token: Seconds = 30.0  # and for the headers before it
+    answer: Seconds = 120.0  # of a whole JSON answer, which comes when the last word is known
     first_token_local: Seconds = 120.0  # a small machine reads a long prompt slowly
     stall: Seconds = 30.0  # between two chunks
     total: Seconds = 600.0
@@ -60,6 +61,15 @@ class Pacing(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     concurrent: Natural = 8  # in flight; 0 = no cap
     per_host: Annotated[float, msgspec.Meta(ge=0)] = 10.0  # requests a second to one host; 0 = no cap
     max_delay: Annotated[float, msgspec.Meta(ge=0)] = 2.0  # seconds every request waits rather than fail
+
+
+class Batches(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Work in the background on what the quotas have left over, and the files it needs."""
+
+    at_once: Positive = 8  # lines in flight in each worker while nobody interactive is served
+    max_requests: Positive = 50_000  # lines of one batch
+    max_unfinished: Positive = 50  # batches of one client key
+    max_bytes_per_client: Positive = 1024 * MIB  # of all its files
 
 
 class ProviderPacing(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -137,6 +147,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     never_bill: bool = True
     record_prompts: bool = False
+    continue_streams: bool = True  # a stream that breaks off is gone on with by another target, marked
     keep_records_days: Natural = 30  # 0 = for ever
     sim: bool = False
     anonymous_providers: tuple[str, ...] = ()
@@ -155,6 +166,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     context: Context = Context()
     cascade: Cascade = Cascade()
     batching: Batching = Batching()
+    batches: Batches = Batches()
     providers: dict[str, Provider] = {}
     profiles: dict[str, Profile] = {}
 

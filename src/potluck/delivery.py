@@ -7,12 +7,12 @@ it or by the failure that ends it, and closing settles: usage as reported, else 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from urllib.parse import urlsplit
 
 import msgspec
 
-from potluck.dialects import DIALECTS, Dialect, StreamReader
+from potluck.dialects import DIALECTS, Dialect, StreamReader, flaws
 from potluck.errors import Interrupted, TargetFailed, Unavailable
 from potluck.estimate import Estimates
 from potluck.health import Health
@@ -40,6 +40,9 @@ class Patience(msgspec.Struct, frozen=True):
     total: float = 600.0
 
 
+Onward = Callable[["Delivery", list[Chunk], Interrupted], AsyncIterator[Chunk]]
+
+
 class Delivery:
     """One attempt: what is sent where, what is held for it, and what came of it."""
 
@@ -48,11 +51,14 @@ class Delivery:
         "_estimates",
         "_health",
         "_ledger",
+        "after",
         "attempt",
         "exchange",
         "hold",
+        "onward",
         "reader",
         "request",
+        "spare",
         "target",
         "text_bytes",
     )
@@ -67,13 +73,17 @@ class Delivery:
         health: Health,
         clock: Clock,
         estimates: Estimates | None = None,
+        spare: bool = False,
     ) -> None:
         self._estimates = estimates
         self.request, self.target, self.hold, self.attempt = request, target, hold, attempt
         self._ledger, self._health, self._clock = ledger, health, clock
+        self.spare = spare  # whether another target could be tried, so that a flawed answer need not be taken
         self.exchange: Exchange | None = None
         self.reader: StreamReader | None = None
         self.text_bytes = 0
+        self.onward: Onward | None = None  # goes on where the stream breaks off, if that is honest
+        self.after: Reply | None = None  # the reply that goes on
 
     def arrived(self, exchange: Exchange) -> None:
         self.exchange = exchange
@@ -110,6 +120,8 @@ class Delivery:
     def close(self) -> None:
         """Gives the socket back (or cuts it) and settles the hold. Idempotent."""
         exchange, reader = self.exchange, self.reader
+        if self.after is not None:
+            self.after.close()
         if exchange is not None:
             if reader is not None and reader.done and not exchange.complete:
                 asyncio.get_running_loop().call_later(GRACE, exchange.close)
@@ -173,6 +185,8 @@ class Sender:
         raw = await exchange.body(ANSWER_BODY)
         chunk, usage = dialect.whole(raw, delivery.request.kind)
         exchange.close()
+        if delivery.spare and (flaw := flaws.of_whole(chunk, delivery.request, usage)) is not None:
+            raise flaw
         delivery.committed()
         if usage is None:
             request, paid = delivery.request, delivery.target.paid
@@ -192,6 +206,10 @@ class Sender:
                 opening.append(chunk)
             if not data and not reader.meaningful:
                 raise Unavailable("the provider's stream ended without a single word in it", status=200)
+        if delivery.spare and reader.finished and not reader.events:
+            flaw = flaws.of_ending(reader.finish, said=False, usage=reader.usage)
+            if flaw is not None:
+                raise flaw
         delivery.committed()
         return Reply(_relay(delivery, exchange, reader, opening), delivery.close)
 
@@ -220,7 +238,8 @@ class Sender:
 async def _relay(
     delivery: Delivery, exchange: Exchange, reader: StreamReader, opening: list[Chunk]
 ) -> AsyncIterator[Chunk]:
-    """The rest of a committed stream. Raises Interrupted if it breaks."""
+    """The rest of a committed stream. Raises Interrupted if it breaks and nobody can go on."""
+    shown = None if delivery.onward is None else opening
     try:
         for chunk in opening:
             yield chunk
@@ -229,17 +248,20 @@ async def _relay(
             chunk_or_none = reader.feed(data) if data else reader.end()
             if chunk_or_none is not None:
                 delivery.text_bytes += len(chunk_or_none.raw)
+                if shown is not None:
+                    shown.append(chunk_or_none)
                 yield chunk_or_none
             if not data or reader.done:
                 return
     except TargetFailed as failure:
         delivery.broke(failure)
-        raise Interrupted(
+        broken = Interrupted(
             f"{delivery.target.id} broke off in the middle of its answer ({failure}). What arrived is not the "
             "whole answer; ask again."
-        ) from failure
-
-
-def spent(attempt: Attempt) -> str:
-    """One attempt in a few words, for headers and error sentences."""
-    return f"{attempt.target}={attempt.outcome}"
+        )
+        broken.__cause__ = failure
+    if delivery.onward is None or shown is None:
+        raise broken
+    delivery.close()  # what is over is settled before somebody else goes on
+    async for chunk in delivery.onward(delivery, shown, broken):
+        yield chunk

@@ -7,21 +7,21 @@ help. Only this module catches `TargetFailed`.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Protocol
 
-import msgspec
-
 from potluck import router
-from potluck.delivery import Delivery, spent
+from potluck.continuation import further, joined, may_go_on, said
+from potluck.delivery import Delivery
 from potluck.errors import (
     ContextExceeded,
     DeadlinePassed,
     Exhausted,
+    Interrupted,
     Invalid,
     Malformed,
     NotUnderstood,
+    PotluckError,
     TargetFailed,
     TimedOut,
     Unavailable,
@@ -29,28 +29,18 @@ from potluck.errors import (
 from potluck.estimate import Estimates
 from potluck.health import Health
 from potluck.pacing import UNPACED, Ending, Pacing
+from potluck.progress import Progress, at_least, nothing_left, pointless, sent
 from potluck.quota import money
 from potluck.quota.ledger import Full, Hold, Ledger, Short
 from potluck.quota.pace import Paces
 from potluck.router import Outlook, Pool
-from potluck.types import UNSENT, Attempt, Clock, Plan, Reply, Request, Target, Usage
+from potluck.types import Attempt, Chunk, Clock, Plan, Reply, Request, Target, Usage
 from potluck.waiting import Queue
 
 PLAN_LIFE = 0.1  # seconds a plan is reused for requests of the same shape: scoring every target is not free
 PLANS_KEPT = 512
 PACED = "a short pause, so that this account is not hammered; see [pacing]"
 SICK = (Unavailable, TimedOut, Malformed)  # failures that count against the target's health
-
-
-class Progress(msgspec.Struct):
-    """What one walk down a plan has learnt so far. `opens` is epoch seconds; inf = nothing opens by itself."""
-
-    opens: float = math.inf
-    only_quota: bool = True
-    misread: NotUnderstood | None = None
-    misread_by: str = ""
-    overflow: int = 0  # the largest window that was too small
-    sent: int = 0
 
 
 class Sends(Protocol):
@@ -73,12 +63,15 @@ class Dispatch:
         queue: Queue | None = None,
         pacing: Pacing = UNPACED,
         estimates: Estimates | None = None,
+        *,
+        continue_streams: bool = True,
     ) -> None:
         self._pool, self._ledger, self._sender = pool, ledger, sender
         self._paces = paces or Paces(clock, worker=ledger.worker)
         self._health, self._clock = health, clock
         self._queue = Queue(clock, ledger.watch) if queue is None else queue
         self._pacing, self._estimates = pacing, estimates or Estimates()
+        self._continue = continue_streams
         self._plans: dict[object, tuple[float, Pool, Plan]] = {}
 
     async def __call__(self, request: Request) -> Reply:
@@ -88,11 +81,15 @@ class Dispatch:
         """
         if self._queue.busy and request.admitted is None:
             return await self._queue.join(request, self)
-        progress = Progress()
-        for target in self._plan(request).targets:
-            if _sent(request) >= request.budget:
+        return await self._walk(request, Progress())
+
+    async def _walk(self, request: Request, progress: Progress) -> Reply:
+        """Works off one plan."""
+        targets = self._plan(request).targets
+        for target in targets:
+            if sent(request) >= request.budget:
                 break
-            if _pointless(target, request, progress):
+            if pointless(target, request, progress):
                 continue
             if request.deadline and self._clock.monotonic() >= request.deadline:
                 raise DeadlinePassed("The deadline of this request passed before any target had answered.")
@@ -105,11 +102,11 @@ class Dispatch:
                 hold = await self._hold_awaited(asked, target, progress)
             if hold is None:
                 continue
-            reply = await self._try(asked, target, hold, progress)
+            reply = await self._try(asked, target, hold, progress, spare=target is not targets[-1])
             if reply is not None:
                 return reply
-        error = self._nothing_left(request, progress)
-        if request.admitted is None and isinstance(error, Exhausted):
+        error = nothing_left(request, progress, self._clock.now())
+        if request.admitted is None and isinstance(error, Exhausted) and not progress.avoid:
             return await self._queue.wait(request, error, self)
         raise error
 
@@ -189,12 +186,16 @@ class Dispatch:
             request.admitted()
         return hold if account is None else account.take(hold, now)
 
-    async def _try(self, request: Request, target: Target, hold: Ending, progress: Progress) -> Reply | None:
+    async def _try(
+        self, request: Request, target: Target, hold: Ending, progress: Progress, spare: bool
+    ) -> Reply | None:
         attempt = Attempt(target.id, started=self._clock.monotonic())
         request.trace.attempts.append(attempt)
         delivery = Delivery(
-            request, target, hold, attempt, self._ledger, self._health, self._clock, self._estimates
+            request, target, hold, attempt, self._ledger, self._health, self._clock, self._estimates, spare
         )
+        if self._continue and may_go_on(request) and not progress.avoid:
+            delivery.onward = self._go_on
         try:
             return await self._sender.send(delivery)
         except TargetFailed as failure:
@@ -207,6 +208,22 @@ class Dispatch:
             self._health.released(target.id)
             raise
 
+    async def _go_on(
+        self, delivery: Delivery, shown: list[Chunk], broken: Interrupted
+    ) -> AsyncIterator[Chunk]:
+        """The rest of a broken answer from the next target. Raises `broken` if nobody can go on with it."""
+        text, request = said(shown), delivery.request
+        if not text:
+            raise broken
+        try:
+            progress = Progress(avoid=delivery.target.id)
+            reply = delivery.after = await self._walk(further(request, text), progress)
+            by = request.trace.attempts[-1].target
+            async for chunk in joined(text, reply, f"chatcmpl-{request.trace.id}", by):
+                yield chunk
+        except PotluckError as error:
+            raise broken from error
+
     def _failed(self, delivery: Delivery, failure: TargetFailed, progress: Progress) -> None:
         target, attempt, hold = delivery.target, delivery.attempt, delivery.hold
         request = delivery.request
@@ -214,6 +231,8 @@ class Dispatch:
         attempt.ended = self._clock.monotonic()
         if not failure.sent:
             hold.release()
+        elif failure.usage is not None:
+            delivery.settled(at_least(failure.usage, request))
         elif isinstance(failure, SICK):
             attempt.cost = money.cost(target, request.tokens_in, request.tokens_out)
             hold.doubt()
@@ -229,7 +248,7 @@ class Dispatch:
         if isinstance(failure, NotUnderstood):
             self._misread(failure, target, progress)
         elif isinstance(failure, ContextExceeded):
-            progress.overflow = max(progress.overflow, target.context)
+            progress.overflow = max(progress.overflow, target.context, 1)
         else:
             size = sum(self._size(request, target))  # what a 413 was too large with
             progress.opens = min(progress.opens, self._ledger.refused(target, failure, size))
@@ -238,36 +257,6 @@ class Dispatch:
         if progress.misread is not None:
             raise Invalid(f"Two providers refused this request; the first said: {progress.misread}")
         progress.misread, progress.misread_by = failure, target.provider
-
-    def _nothing_left(self, request: Request, progress: Progress) -> Exception:
-        if progress.misread is not None:
-            return Invalid(f"The provider refused this request: {progress.misread}")
-        if progress.overflow and progress.opens == math.inf:
-            error = Invalid(
-                f"The prompt is longer than every window that could take it ({progress.overflow} tokens). "
-                "Shorten the conversation, or add a key for a provider with a larger window.",
-                param="messages",
-            )
-            error.code = "context_length_exceeded"
-            return error
-        wait = max(0.0, progress.opens - self._clock.now()) if progress.opens < math.inf else None
-        return Exhausted(
-            _explain(request, wait), retry_after=wait, quota=progress.only_quota and wait is not None
-        )
-
-
-def _pointless(target: Target, request: Request, progress: Progress) -> bool:
-    """Whether what is known by now says that this target cannot help."""
-    if target.context and request.tokens_in > target.context:
-        progress.overflow = max(progress.overflow, target.context)
-        return True
-    if 0 < target.context <= progress.overflow:
-        return True
-    if target.paid and (why := money.unpriced(request)):
-        request.trace.attempts.append(Attempt(target.id, "full", why))
-        return True
-    # The same provider would not understand it any better; a second, different one is asked.
-    return progress.misread_by == target.provider
 
 
 async def _afforded(request: Request, target: Target, progress: Progress) -> bool:
@@ -280,16 +269,3 @@ async def _afforded(request: Request, target: Target, progress: Progress) -> boo
         progress.opens = min(progress.opens, opens)
         request.trace.attempts.append(Attempt(target.id, "full", "the client key's money for today"))
     return not opens
-
-
-def _sent(request: Request) -> int:
-    return sum(attempt.outcome not in UNSENT for attempt in request.trace.attempts)
-
-
-def _explain(request: Request, wait: float | None) -> str:
-    tried = "; ".join(spent(attempt) for attempt in request.trace.attempts[-6:])
-    when = f" The first of them opens in {math.ceil(wait)} s." if wait is not None else ""
-    return (
-        f"No target could serve {request.model!r} now: {tried or 'none is set up'}.{when} "
-        "`potluck quota` shows what is left; another free key (`potluck providers`) adds room."
-    )

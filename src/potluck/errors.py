@@ -4,6 +4,7 @@
     ├─ ConfigError            the configuration is at fault; nothing starts
     ├─ Rejected               the request is at fault; trying elsewhere will not help
     │   ├─ Invalid            400   ├─ Unauthorized 401   ├─ Forbidden 403   ├─ UnknownModel 404
+    │   ├─ Conflict           409
     │   ├─ TooLarge           413   ├─ ClientLimited 429 (`retry_after`)     ├─ Unsupported 501
     │   └─ NotCached          504: the client wanted a stored answer or none
     ├─ TargetFailed           this target is at fault; the next one may work
@@ -27,6 +28,8 @@ dispatch catches `TargetFailed`; only the server turns errors into HTTP. No mess
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 
 class PotluckError(Exception):
@@ -72,6 +75,10 @@ class NotFound(Rejected):
     status, code = 404, "not_found"
 
 
+class Conflict(Rejected):
+    status, code = 409, "conflict"
+
+
 class TooLarge(Rejected):
     status, code = 413, "request_too_large"
 
@@ -104,6 +111,7 @@ class TargetFailed(PotluckError):
 
     code = "upstream_error"
     outcome = "unavailable"
+    usage: Any = None  # types.Usage, where an answer came that was none: what it reported
 
     def __init__(
         self, message: str = "", *, sent: bool = True, status: int = 0, retry_after: float | None = None

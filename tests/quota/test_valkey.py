@@ -103,8 +103,8 @@ async def test_two_hundred_clients_on_three_hosts_get_a_limit_of_fifty_and_not_o
 async def test_plentiful_quota_is_leased_and_the_hot_path_awaits_nothing(server: RedisServer) -> None:
     plenty = target(quota(100_000, DAY))
     async with host(server, "a") as a:
-        (await take(a, plenty)).settle(Usage())
-        for _ in range(150):  # a first slice holds this many
+        assert await drain(a, plenty, 200) == 200
+        for _ in range(150):  # whoever uses much has a slice that holds this many
             a.reserve(plenty, 0, 0).settle(Usage())
 
 
@@ -152,16 +152,16 @@ async def test_without_its_store_scarce_quota_is_refused_and_plentiful_goes_on_f
     with redis_server() as server:
         async with host(server, "a") as a:
             (await take(a, scarce)).settle(Usage())
-            (await take(a, plenty)).settle(Usage())
+            assert await drain(a, plenty, 60) == 60
             server.stop()
             with pytest.raises(Full, match="cannot be reached") as refused:
                 await take(a, scarce)
             assert refused.value.retry_at < a.time() + 5.0
-            assert await drain(a, plenty, 100) == 100
+            assert await drain(a, plenty, 30) == 30
             await a.flush_async()  # what was spent stays to be told
             server.start()
             await until_reachable(a)
-            assert a.snapshot([plenty])[0].used + a.snapshot([plenty])[0].held >= 101
+            assert a.snapshot([plenty])[0].used + a.snapshot([plenty])[0].held >= 90
 
 
 async def until_reachable(ledger: RemoteLedger) -> None:

@@ -184,6 +184,7 @@ class Gateway:
             self.pacing,
             self.estimates,
         )
+            continue_streams=settings.continue_streams,
         self.stages = Staged(self, Reranking(dispatch, lambda: self.pool))
         chat = Chat(
             self.stages,

@@ -45,6 +45,7 @@ def patience(settings: Settings) -> Patience:
         connect=limits.connect,
         first=limits.first_token,
         first_local=limits.first_token_local,
+        answer=limits.answer,
         stall=limits.stall,
         total=limits.total,
     )

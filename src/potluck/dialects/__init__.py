@@ -15,6 +15,7 @@ class StreamReader(Protocol):
     """Reads one stream incrementally. `finished`: the answer ended as the format promises."""
 
     usage: Usage | None
+    finish: str | None  # OpenAI's word for why it ended, once it has
     finished: bool
     done: bool
     meaningful: bool

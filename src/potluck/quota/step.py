@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from potluck.quota.counter import Counter
 from potluck.quota.state import GRACE, LIFETIME, Lease, State, left, opens_at, share, spend, tidy
 
-SPARE = 512  # part of a limit that a worker may have leased without having used as much lately
+SPARE = 2048  # part of a limit that a worker may have leased without having used as much lately
 
 
 class Draft:

@@ -137,6 +137,8 @@ class Desk:
         fault = self.faults.match(body) if trouble is None else None
         if fault is not None and fault.kind in EARLY:
             self.faults.spend(fault)
+            if fault.kind == "rate_limited" and math.isfinite(fault.seconds):
+                return self.refuse(exchange, Trouble("busy"), {"retry-after": f"{fault.seconds:.0f}"})
             if fault.kind == "redirect":
                 return self.send(exchange, Refusal(302, b"", {"location": self.elsewhere}))
             trouble = self.early(fault, demand)

@@ -12,7 +12,8 @@ all others strike requests that were counted. Kinds:
     clean_cut          after `after` events, a clean end of the HTTP body: no finish_reason, no [DONE]
     no_done            everything but [DONE]
     http               `status` (500, 502, 503 …) in the provider's own shape; html the same as a proxy's page
-    rate_limited       a 429 that counts against nothing and gives no hint when to come back (`label`: which)
+    rate_limited       a 429 that counts against nothing and gives no hint when to come back (`label`: which);
+                       with `seconds` it has a Retry-After
     busy bad_key forbidden no_money gone context content   the provider's own refusals
     bad_json           broken JSON (in a stream: one event of it)      malformed_sse  lines that are no events
     stream_error       an error object inside a 200 answer
