@@ -183,8 +183,8 @@ class Gateway:
             self.queue,
             self.pacing,
             self.estimates,
-        )
             continue_streams=settings.continue_streams,
+        )
         self.stages = Staged(self, Reranking(dispatch, lambda: self.pool))
         chat = Chat(
             self.stages,
