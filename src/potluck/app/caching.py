@@ -2,34 +2,84 @@
 
 from __future__ import annotations
 
+import logging
+import os
 from hashlib import blake2b
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from potluck import __version__
 from potluck.config import Settings
+from potluck.local.embedding import Embedding, missing
 from potluck.stages import ORDER
 from potluck.stages.cache import Cache, Rules
+from potluck.stages.semantic import Semantic
+from potluck.stages.threshold import State, Threshold
 from potluck.store.answers import Answers
 from potluck.store.cache import SqliteAnswers
+from potluck.store.vectors import TwoTiers
 
 if TYPE_CHECKING:
     from potluck.app.compose import Gateway
 
 FILE = "cache.sqlite"
+VECTORS = "cache-vectors"  # a directory for each worker
+LEARNED = "cache-learned.json"
+
+_log = logging.getLogger("potluck.cache")
 
 
 def cache(gateway: Gateway) -> Cache:
     """Raises ConfigError when the store cannot be opened."""
     settings = gateway.settings
     rules = {name: _rules(settings, name) for name in settings.profiles}
-    return Cache(answers(settings), gateway.clock, _rules(settings, ""), rules)
+    default = _rules(settings, "")
+    store = answers(settings)
+    by_meaning = any(each.said.semantic for each in (default, *rules.values()))
+    found = meaning(gateway, store) if by_meaning else None
+    return Cache(store, gateway.clock, default, rules, meaning=found)
+
+
+def meaning(gateway: Gateway, store: Answers) -> Semantic | None:
+    """Hits by meaning; None, said in the log, where the extra is not installed: the same requests are hits then."""
+    if problem := missing():
+        _log.warning("[cache] semantic = true, but %s Only the same requests are hits.", problem)
+        return None
+    home = gateway.settings.home
+    number = gateway.worker.partition("-")[0] or "0"
+    return Semantic(
+        Embedding().embed,
+        TwoTiers(home / VECTORS / number),
+        store,
+        threshold=Threshold(_learned(home / LEARNED)),
+        keep=lambda state: _keep(home / LEARNED, state),
+        checked=gateway.savings.checked,
+    )
 
 
 def answers(settings: Settings) -> Answers:
     """Where answers are stored: beside the quotas of many hosts, or in a file. Raises ConfigError."""
     return SqliteAnswers(settings.home / FILE, max_bytes=settings.cache.max_bytes)
+
+
+def _learned(path: Path) -> State | None:
+    """What was learned until the last stop; nothing where that cannot be read, since it is learned again."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=State)
+    except (OSError, msgspec.MsgspecError):
+        return None
+
+
+def _keep(path: Path, state: State) -> None:
+    """Of several workers the last one's counts: each has learned from the same kind of questions."""
+    coming = path.with_name(f"{path.name}.{os.getpid()}")
+    try:
+        coming.write_bytes(msgspec.json.encode(state))
+        coming.replace(path)
+    except OSError as error:
+        _log.warning("what the cache has learned could not be kept: %s", error)
 
 
 def fingerprint(settings: Settings, profile: str) -> bytes:

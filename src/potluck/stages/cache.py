@@ -7,22 +7,28 @@ stored answer or none (`only-if-cached`).
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
+import asyncio
+import logging
+import random
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
 
-from potluck.errors import NotCached
+from potluck.errors import NotCached, PotluckError
 from potluck.pipeline import Handler
 from potluck.stages import cache_key, cache_policy, folding
 from potluck.stages.cache_policy import Wishes
 from potluck.stages.flights import LONGEST, TAKEOVERS, Flight, Flights
+from potluck.stages.keeping import kept
 from potluck.stages.meaning import Meaning, Sought
 from potluck.store.answers import Answers, Entry
 from potluck.techniques import Cache as Said
-from potluck.types import Attempt, Chunk, Clock, Reply, Request, Saving
+from potluck.types import Attempt, Chunk, Clock, Reply, Request, Saving, Trace
 
 TECHNIQUE = "cache"
+
+_log = logging.getLogger("potluck.cache")
 
 
 class Rules(msgspec.Struct, frozen=True):
@@ -52,10 +58,12 @@ class Cache:
         rules: Mapping[str, Rules] | None = None,
         *,
         meaning: Meaning | None = None,
+        chance: Callable[[], float] = random.random,
     ) -> None:
         self.answers, self.meaning = answers, meaning
         self._clock, self._default, self._rules = clock, default, rules or {}
-        self._flights = Flights()
+        self._flights, self._chance = Flights(), chance
+        self._checks: set[asyncio.Task[None]] = set()
 
     async def __call__(self, request: Request, next: Handler, /) -> Reply:
         """Raises NotCached, and what `next` raises."""
@@ -72,7 +80,13 @@ class Cache:
             return await self._past(request, next)
         return await self._missed(request, next, asked, question, life)
 
+    async def idle(self) -> None:
+        """Until every check that runs has ended; for tests."""
+        await asyncio.gather(*self._checks)
+
     def close(self) -> None:
+        for task in self._checks:
+            task.cancel()
         if self.meaning is not None:
             self.meaning.close()
         self.answers.close()
@@ -120,7 +134,7 @@ class Cache:
         try:
             sought = await self._seek(request, asked, question, life)
             if sought is not None and sought.hit is not None:
-                return self._meant(request, next, asked, sought, flight)
+                return self._meant(request, next, asked, sought, flight, life)
         except BaseException:
             flight.land("failed")
             raise
@@ -147,14 +161,47 @@ class Cache:
             return msgspec.structs.replace(sought, hit=None)
         return sought
 
-    def _meant(self, request: Request, next: Handler, asked: Asked, sought: Sought, flight: Flight) -> Reply:
-        """A semantic hit; a share of them is asked again in the background."""
-        entry = sought.hit
-        assert entry is not None
+    def _meant(
+        self, request: Request, next: Handler, asked: Asked, sought: Sought, flight: Flight, life: float
+    ) -> Reply:
+        """A semantic hit; a share of them is asked again in the background, which spares nothing."""
+        assert sought.hit is not None
         assert self.meaning is not None
-        flight.land(entry, "semantic")
-        again = self.meaning.check(request, next, sought, asked.rules.said.check_share)
-        return self._hit(request, entry, "semantic", spared=not again)
+        flight.land(sought.hit, "semantic")
+        again = self._chance() < asked.rules.said.check_share
+        if again:
+            task = asyncio.get_running_loop().create_task(self._again(request, next, asked, sought, life))
+            self._checks.add(task)
+            task.add_done_callback(self._checks.discard)
+        else:
+            self.meaning.given(sought)
+        return self._hit(request, sought.hit, "semantic", spared=not again)
+
+    async def _again(
+        self, request: Request, next: Handler, asked: Asked, sought: Sought, life: float
+    ) -> None:
+        """What the model says itself; stored, and compared with what was given."""
+        body = {name: raw for name, raw in request.body.items() if name not in ("stream", "stream_options")}
+        alone = Request(
+            request.model,
+            body,
+            tenant=request.tenant,
+            allowed=request.allowed,
+            tokens_in=request.tokens_in,
+            tokens_out=request.tokens_out,
+            limited=request.limited,
+            needs=request.needs,
+            priority="low",
+            tags=request.tags,
+            trace=Trace(id=request.trace.id),
+        )
+        try:
+            reply = await self._go(
+                alone, next, asked, life, sought, Flight(self._flights, asked.key), "check"
+            )
+            reply.close()
+        except PotluckError as error:  # no room, or the provider fails: this one is not checked
+            _log.debug("a hit could not be checked: %s", error)
 
     def _hit(self, request: Request, entry: Entry, how: str, *, spared: bool = True) -> Reply:
         trace = request.trace
@@ -175,10 +222,11 @@ class Cache:
         life: float,
         sought: Sought | None,
         flight: Flight,
+        why: str = "miss",
     ) -> Reply:
         """The answer of the stages below, stored when it has become whole."""
-        request.trace.notes[TECHNIQUE] = "miss"
-        self.answers.count("miss")
+        request.trace.notes[TECHNIQUE] = why
+        self.answers.count(why)
         began, before = self._clock.now(), len(request.trace.attempts)
         try:
             reply = await next(request)
@@ -197,7 +245,7 @@ class Cache:
             finally:
                 flight.land("alone" if entry is None else entry)
 
-        return _kept(reply, asked.rules.said.max_entry_bytes, store, lambda: flight.land("failed"))
+        return kept(reply, asked.rules.said.max_entry_bytes, store, lambda: flight.land("failed"))
 
     def _stored(self, entry: Entry, sought: Sought | None) -> Entry:
         if sought is not None and self.meaning is not None:
@@ -241,41 +289,6 @@ class Cache:
     def _patience(self, request: Request) -> float:
         """Seconds: no follower waits beyond its own deadline."""
         return request.deadline - self._clock.monotonic() if request.deadline else LONGEST
-
-
-def _kept(
-    reply: Reply, most: int, store: Callable[[list[Chunk] | None], None], failed: Callable[[], object]
-) -> Reply:
-    """The same reply; `store` gets its chunks once it is whole and closed, `failed` is called if it never was."""
-    whole = reply.whole
-    if whole is not None:
-        store([whole] if len(whole.raw) <= most else None)
-        return reply
-    chunks: list[Chunk] = []
-    size, ended = 0, False
-
-    async def passing(source: AsyncIterator[Chunk]) -> AsyncIterator[Chunk]:
-        nonlocal size, ended
-        async for chunk in source:
-            size += len(chunk.raw)
-            if size <= FRAMES * most:
-                chunks.append(chunk)
-            else:
-                chunks.clear()
-            yield chunk
-        ended = True
-
-    def finish() -> None:
-        if ended:
-            store(chunks if size <= FRAMES * most else None)
-        else:
-            failed()
-
-    # What is owned is released last first: usage is settled before the answer is stored with it.
-    return Reply(passing(aiter(reply)), finish, reply.close)
-
-
-FRAMES = 40  # bytes of a stream for one byte of its text, at most: each token comes in an object of its own
 
 
 def _nothing_stored() -> NotCached:

@@ -6,9 +6,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from potluck.pipeline import Handler
 from potluck.store.answers import Entry
-from potluck.types import Request
 
 
 class Sought(msgspec.Struct, frozen=True):
@@ -32,11 +30,11 @@ class Meaning(Protocol):
         ...
 
     def learned(self, entry: Entry, sought: Sought) -> Entry:
-        """The model's own answer to a question that was looked for: compared with the candidate's, and kept."""
+        """The model's own answer to a question that was looked for: to be compared with the candidate's, and kept."""
         ...
 
-    def check(self, request: Request, next: Handler, sought: Sought, share: float) -> bool:
-        """Whether this hit is asked again in the background, to see if the answers agree."""
+    def given(self, sought: Sought) -> None:
+        """The hit was given, and is not checked."""
         ...
 
     def close(self) -> None: ...

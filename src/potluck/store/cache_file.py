@@ -34,10 +34,9 @@ _SCHEMA = (
     "CREATE TABLE counts (outcome TEXT PRIMARY KEY, n INTEGER NOT NULL)",
     "CREATE TABLE epoch (n INTEGER NOT NULL)",
 )
-_PUT = """INSERT INTO entries (key, tenant, model, target, made, expires, used, size, meant, entry)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (key) DO UPDATE SET model = excluded.model,
-target = excluded.target, made = excluded.made, expires = excluded.expires, used = excluded.used,
-size = excluded.size, meant = excluded.meant, entry = excluded.entry"""
+# Replaced, not updated: what was stored anew gets a new number, so that whoever reads on from a number sees it.
+_PUT = """INSERT OR REPLACE INTO entries (key, tenant, model, target, made, expires, used, size, meant, entry)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 
 encode = msgspec.msgpack.Encoder().encode
 decode = msgspec.msgpack.Decoder(Entry).decode
