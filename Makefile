@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --quiet --disable-pip-version-check
 
-.PHONY: run test check format lock bench bench-quota bench-evidence docs clean help
+.PHONY: run test check format lock bench bench-quota bench-evidence faults docs clean help
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -40,6 +40,9 @@ bench-quota: $(VENV)/.dev ## who keeps the providers' limits, counted by the pro
 
 bench-evidence: $(VENV)/.dev ## what each saving spares and what it costs in quality (DATA=folder)
 	@$(BIN)/python -m bench.evidence $(DATA)
+
+faults: $(VENV)/.dev ## every fault of docs/faults.md, fifty times, thirty-two at once
+	@$(BIN)/python -m bench.faults
 
 lock: ## pin every dependency anew
 	@$(BIN)/python -m scripts.lock

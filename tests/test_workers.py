@@ -10,6 +10,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx2
 
@@ -56,9 +57,19 @@ class Served:
     def __init__(self, process: asyncio.subprocess.Process, client: httpx2.AsyncClient) -> None:
         self.process, self.client = process, client
 
-    async def ask(self) -> httpx2.Response:
-        body = {"model": "pot/stew", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 4}
+    async def ask(self, **fields: Any) -> httpx2.Response:
+        body = {
+            "model": "pot/stew",
+            "messages": [{"role": "user", "content": "hi"}],
+            "max_tokens": 4,
+            **fields,
+        }
         return await self.client.post("/v1/chat/completions", json=body)
+
+    def workers(self) -> set[str]:
+        """The worker processes that are there now, the draining ones too."""
+        pid = self.process.pid
+        return set(Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
 
 
 @asynccontextmanager
@@ -153,3 +164,36 @@ async def test_what_was_spent_is_still_spent_after_a_restart(tmp_path: Path) -> 
                 for _ in range(7):
                     await served.ask()
         assert world.provider("openai").counts.received == 10
+
+
+async def rolled(served: Served, clients: int, rounds: int, how: signal.Signals) -> tuple[int, int]:
+    """Requests asked and lost while every worker is renewed so many times. Nobody retries."""
+    done, counts = asyncio.Event(), [0, 0]
+
+    async def client(number: int) -> None:
+        while not done.is_set():
+            counts[0] += 1
+            try:
+                answer = await served.ask(stream=bool(number % 2))
+                whole = answer.status_code == 200 and (not number % 2 or "[DONE]" in answer.text)
+            except httpx2.TransportError:
+                whole = False
+            counts[1] += not whole
+
+    asking = [asyncio.create_task(client(number)) for number in range(clients)]
+    for _ in range(rounds):
+        before = served.workers()
+        served.process.send_signal(how)
+        async with asyncio.timeout(60):
+            while before & served.workers():
+                await asyncio.sleep(0)
+    done.set()
+    await asyncio.gather(*asking)
+    return counts[0], counts[1]
+
+
+async def test_a_rolling_restart_under_load_loses_no_request(tmp_path: Path) -> None:
+    async with provider(limit=10**9) as world, potluck(tmp_path, world, limit=10**9, workers=2) as served:
+        asked, lost = await rolled(served, clients=8, rounds=1, how=signal.SIGUSR2)
+    assert lost == 0
+    assert asked > 16

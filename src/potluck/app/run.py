@@ -30,13 +30,24 @@ from potluck.store import keys
 DRAIN_SECONDS = 30  # how long open streams may take to end after SIGTERM
 KEEP_ALIVE_SECONDS = 75  # as nginx: longer than the idle time of the usual clients' pools
 BACKLOG = 4096
+ONE_WORKER = "SIGUSR2 renews workers one after the other, and there is one: set workers = 2 for that."
 
 _log = logging.getLogger("potluck")
 OnReady = Callable[[str], None]
 
 
 class Server(uvicorn.Server):
-    """uvicorn's server without its signal handling: signals are ours, because we clean up after serving."""
+    """uvicorn's server without its signal handling: signals are ours, because we clean up after serving.
+
+    `on_serving` is called once connections are taken.
+    """
+
+    on_serving: Callable[[], object] | None = None
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.on_serving is not None:
+            self.on_serving()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -89,7 +100,12 @@ def bind(host: str, port: int) -> socket.socket:
     return listener
 
 
-async def serve_on(gateway: Gateway, listener: socket.socket, stop: asyncio.Event) -> None:
+async def serve_on(
+    gateway: Gateway,
+    listener: socket.socket,
+    stop: asyncio.Event,
+    on_serving: Callable[[], object] | None = None,
+) -> None:
     """One worker's life, until `stop` is set."""
     config = uvicorn.Config(
         gateway.asgi,
@@ -105,6 +121,7 @@ async def serve_on(gateway: Gateway, listener: socket.socket, stop: asyncio.Even
         backlog=BACKLOG,
     )
     server = Server(config)
+    server.on_serving = on_serving
     gateway.start()
     _spare_the_collector()
     serving = asyncio.create_task(server.serve(sockets=[listener]))
@@ -121,6 +138,7 @@ async def _alone(
     settings: Settings, environ: dict[str, str], listener: socket.socket, on_ready: OnReady | None
 ) -> int:
     stop = stop_on_signals()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGUSR2, _log.warning, ONE_WORKER)
     async with Neighbours(settings, environ) as neighbours:
         gateway = Gateway(neighbours.settings, neighbours.environ, worker=worker_name(0))
         neighbours.tell(gateway.use, gateway.inventory.providers)

@@ -23,6 +23,7 @@ from potluck.errors import Invalid, PotluckError, Rejected, TooLarge
 from potluck.server.cycle import Cycle
 
 SWEEP = 0.5  # seconds between looks at the deadlines
+LINGER = 2.0  # seconds an idle connection outlives the order to drain
 PIPELINED = 8  # requests that may wait on one connection behind the one that runs; clients hardly ever do it
 
 
@@ -58,6 +59,7 @@ class Door:
         self.open = 0
         self.refused: Counter[str] = Counter()
         self.waiting: set[GuardedProtocol] = set()
+        self.leaving = False  # no connection outlives its next answer
         self._sweeping = False
 
     def protocol(self) -> type[GuardedProtocol]:
@@ -162,7 +164,7 @@ class GuardedProtocol(HttpToolsProtocol):
         if before is None or before.response_complete:
             self._body_bytes = 0  # else the bodies that wait count together
         version = self.parser.get_http_version()
-        keep_alive = version != "1.0" and self.parser.should_keep_alive()
+        keep_alive = version != "1.0" and self.parser.should_keep_alive() and not self.door.leaving
         cycle = self.cycle = Cycle(self, self._scope(version), keep_alive, self.expect_100_continue)
         if before is None or before.response_complete:
             self._start(cycle)
@@ -227,6 +229,18 @@ class GuardedProtocol(HttpToolsProtocol):
             self._start(cast(Cycle, self.pipeline.pop()[0]))
         elif self._between:
             self._rest()
+
+    def shutdown(self) -> None:
+        """We drain. An idle connection stays open for a moment: what its client is sending just now is answered, with
+        `Connection: close` (RFC 9112 §9.6), where closing at once would lose it.
+        """
+        self.door.leaving = True
+        cycle = self._running
+        if cycle is not None and not cycle.response_complete:
+            cycle.keep_alive = False
+        elif self._between or not self._head_bytes:
+            self._between, self.deadline = True, self.loop.time() + LINGER
+            self.door.watch(self)
 
     def overdue(self) -> None:
         """The deadline has passed: an idle connection is closed, a dawdling client is told why."""
