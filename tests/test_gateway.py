@@ -143,13 +143,6 @@ async def test_what_was_tried_is_on_record_without_prompt_or_key(home: House) ->
     assert "pretend-" not in str(record)
 
 
-async def test_n_above_one_is_refused_clearly_and_costs_nothing(home: House) -> None:
-    answer = await home.chat("auto", n=2)
-    assert answer.status_code == 400
-    assert error_of(answer)["param"] == "n"
-    assert home.received("groq") + home.received("mistral") == 0
-
-
 async def test_tools_and_response_format_reach_the_provider(home: House) -> None:
     tool = {"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {}}}}
     answer = await home.chat("groq/openai/gpt-oss-120b", tools=[tool], tool_choice="required")

@@ -39,7 +39,7 @@ def test_what_we_act_on_is_read_and_the_rest_is_kept_verbatim() -> None:
         (chat(stream="yes"), "stream"),
         (chat(max_tokens=0), "max_tokens"),
         (chat(max_tokens="many"), "max_tokens"),
-        (chat(n=2), "n"),
+        (chat(n=9), "n"),
         (chat(tools={}), "tools"),
         (b'{"model":"auto"}', "messages"),
         (b'{"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}", None),

@@ -45,6 +45,7 @@ from potluck.server.memory import Memory
 from potluck.server.meters import Meters
 from potluck.server.protocol import Door
 from potluck.server.web import Web
+from potluck.stages.choices import Choices
 from potluck.stages.rerank import Reranking
 from potluck.store import migrate
 from potluck.store.database import Database
@@ -187,7 +188,7 @@ class Gateway:
         )
         self.stages = Staged(self, Reranking(dispatch, lambda: self.pool))
         chat = Chat(
-            self.stages,
+            Choices(self.stages),
             ClientLimiter(self.ledger),
             self.recorder,
             self.meters,

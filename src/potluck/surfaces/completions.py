@@ -39,6 +39,7 @@ class _Asking(msgspec.Struct):
 
 
 _encode = msgspec.json.Encoder().encode
+_OPEN = b',"logprobs":null,"finish_reason":null}]}\n\n'
 _fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _asking = msgspec.json.Decoder(_Asking)
 OWN = frozenset(
@@ -56,35 +57,41 @@ class Completions:
     def parse(self, asked: Asked, trace: Trace) -> Request:
         fields: dict[str, msgspec.Raw] = openai.decode(_fields, asked.body)
         asking: _Asking = openai.decode(_asking, asked.body)
-        prompt = _prompt(asking)
-        _refuse(asking)
+        prompts = _prompts(asking)
+        _refuse(asking, len(prompts))
         limit = asking.max_tokens
         if limit is not None and limit < 1:
             raise Invalid(f"'max_tokens' is {limit}: it must be at least 1.", param="max_tokens")
         body = {name: value for name, value in fields.items() if name not in OWN}
-        body["messages"] = msgspec.Raw(_encode([{"role": "user", "content": prompt}]))
+        bodies = [_asks(body, prompt) for prompt in prompts for _ in range(asking.n or 1)]
+        longest = max(len(each["messages"]) for each in bodies)
         return Request(
             model=asking.model or "auto",
-            body=body,
+            body=bodies[0],
+            bodies=tuple(bodies) if len(bodies) > 1 else (),
             stream=bool(asking.stream),
-            tokens_in=openai.prompt_tokens(len(body["messages"]), 0),
+            tokens_in=openai.prompt_tokens(longest, 0),
             tokens_out=limit or openai.DEFAULT_OUTPUT,
             limited=limit is not None,
-            native={ECHO: msgspec.Raw(_encode(prompt))} if asking.echo else None,
+            native={ECHO: msgspec.Raw(_encode(prompts[0]))} if asking.echo else None,
             native_dialect=DIALECT if asking.echo else "",
             trace=trace,
         )
 
     def whole(self, events: Sequence[Event], about: About) -> bytes:
-        text = [_echo(about)]
-        finish, usage = "stop", None
+        usage: Usage | None = None
+        texts: dict[int, list[str]] = {0: [_echo(about)]}
+        finishes: dict[int, str] = {}
         for event in events:
-            text.append(event.text)
-            finish, usage = _reason(event.finish) or finish, event.usage or usage
-        said = "".join(text)
-        choice = {"text": said, "index": 0, "logprobs": None, "finish_reason": finish}
-        counted = _usage(about, usage, len(said))
-        return _encode({**_head(about), "choices": [choice], "usage": counted})
+            texts.setdefault(event.choice, []).append(event.text)
+            finishes[event.choice] = _reason(event.finish) or finishes.get(event.choice, "stop")
+            usage = event.usage or usage
+        choices = [
+            {"text": "".join(said), "index": n, "logprobs": None, "finish_reason": finishes.get(n, "stop")}
+            for n, said in sorted(texts.items())
+        ]
+        seen = sum(len(part) for said in texts.values() for part in said)
+        return _encode({**_head(about), "choices": choices, "usage": _usage(about, usage, seen)})
 
     def writer(self, about: About) -> CompletionWriter:
         return CompletionWriter(about)
@@ -96,12 +103,13 @@ class Completions:
 class CompletionWriter:
     """Writes one stream: a chunk for each piece of text, one with the reason it ended, then the usage if asked."""
 
-    __slots__ = ("_about", "_echoed", "_finish", "_prefix", "_seen", "_usage")
+    __slots__ = ("_about", "_echoed", "_finishes", "_prefix", "_seen", "_usage")
 
     def __init__(self, about: About) -> None:
         self._about = about
         self._prefix = b"data: " + _encode(_head(about))[:-1] + b',"choices":[{"text":'
-        self._finish, self._usage, self._seen = "stop", None, 0
+        self._finishes: dict[int, str] = dict.fromkeys(range(len(about.request.bodies) or 1), "stop")
+        self._usage, self._seen = None, 0
         self._echoed = False
 
     _usage: Usage | None
@@ -112,14 +120,17 @@ class CompletionWriter:
             if event.text:
                 said = _encode(event.text)
                 self._seen += len(said) - 2
-                out.append(self._prefix + said + b',"index":0,"logprobs":null,"finish_reason":null}]}\n\n')
-            self._finish, self._usage = _reason(event.finish) or self._finish, event.usage or self._usage
+                out.append(self._prefix + said + b',"index":%d%b' % (event.choice, _OPEN))
+            if reason := _reason(event.finish):
+                self._finishes[event.choice] = reason
+            self._usage = event.usage or self._usage
         return b"".join(out)
 
     def ending(self) -> bytes:
         out = b"" if self._echoed else self._start()
-        said = _encode(self._finish)
-        out += self._prefix + b'"","index":0,"logprobs":null,"finish_reason":' + said + b"}]}\n\n"
+        for number, finish in self._finishes.items():
+            said = b'"","index":%d,"logprobs":null,"finish_reason":%b}]}\n\n' % (number, _encode(finish))
+            out += self._prefix + said
         raw = self._about.request.body.get("stream_options")
         if raw is not None and b"include_usage" in bytes(raw):
             options = msgspec.json.decode(raw, type=_Options | None)
@@ -134,35 +145,29 @@ class CompletionWriter:
     def _start(self) -> bytes:
         self._echoed = True
         said = _echo(self._about)
-        return (
-            self._prefix + _encode(said) + b',"index":0,"logprobs":null,"finish_reason":null}]}\n\n'
-            if said
-            else b""
-        )
+        return self._prefix + _encode(said) + b',"index":0' + _OPEN if said else b""
 
 
-def _prompt(asking: _Asking) -> str:
-    """The one text. Raises Invalid."""
+def _prompts(asking: _Asking) -> list[str]:
+    """The texts. Raises Invalid."""
     prompt = asking.prompt
-    if isinstance(prompt, list):
-        if any(not isinstance(one, str) for one in prompt):
-            raise Invalid(
-                "'prompt' holds tokens: each provider behind this gateway has a tokenizer of its own. Send text.",
-                param="prompt",
-            )
-        if len(prompt) > 1:
-            raise Invalid(
-                f"'prompt' holds {len(prompt)} texts: Potluck answers one prompt a request, because every answer "
-                "costs free quota of its own. Send one request for each.",
-                param="prompt",
-            )
-        prompt = str(prompt[0]) if prompt else ""
-    if not prompt:
+    prompts = prompt if isinstance(prompt, list) else [prompt or ""]
+    texts = [one for one in prompts if isinstance(one, str)]
+    if len(texts) < len(prompts):
+        raise Invalid(
+            "'prompt' holds tokens: each provider behind this gateway has a tokenizer of its own. Send text.",
+            param="prompt",
+        )
+    if not texts or not all(texts):
         raise Invalid("'prompt' is missing or empty: send a text.", param="prompt")
-    return prompt
+    return texts
 
 
-def _refuse(asking: _Asking) -> None:
+def _asks(body: dict[str, msgspec.Raw], prompt: str) -> dict[str, msgspec.Raw]:
+    return {**body, "messages": msgspec.Raw(_encode([{"role": "user", "content": prompt}]))}
+
+
+def _refuse(asking: _Asking, prompts: int) -> None:
     """Raises Invalid for what a chat cannot do."""
     if asking.suffix:
         raise Invalid(
@@ -170,11 +175,19 @@ def _refuse(asking: _Asking) -> None:
             "the prompt and ask for what is missing.",
             param="suffix",
         )
-    for name, value in (("n", asking.n), ("best_of", asking.best_of)):
-        if value not in (1, None):
-            raise Invalid(
-                f"'{name}' is {value}: only 1 is served here. Ask again for another answer.", param=name
-            )
+    n = 1 if asking.n is None else asking.n
+    if n < 1 or n * prompts > openai.MOST_CHOICES:
+        raise Invalid(
+            f"{n} choices of {prompts} prompts are wanted: 1 to {openai.MOST_CHOICES} answers are served in one "
+            "request, because each costs free quota of its own.",
+            param="n" if n != 1 else "prompt",
+        )
+    if asking.best_of not in (None, 1, n):
+        raise Invalid(
+            f"'best_of' is {asking.best_of}: answers are not compared here. Leave it out.", param="best_of"
+        )
+    if asking.echo and prompts > 1:
+        raise Invalid("'echo' is served for one prompt. Leave it out, or send one.", param="echo")
     if asking.logprobs:
         raise Invalid("'logprobs' is not served: most free models tell none. Leave it out.", param="logprobs")
 

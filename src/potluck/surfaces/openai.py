@@ -5,7 +5,7 @@ Source: OpenAI API reference. Only what Potluck acts on is checked; every other 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -15,6 +15,7 @@ from potluck.types import Event, Request, Trace, Usage
 
 DEFAULT_OUTPUT = 512  # tokens held for an answer when the client sets no limit
 IMAGE_TOKENS = 1000  # held per image: providers charge 85 to 1,600 by size, and none says so up front
+MOST_CHOICES = 8
 BYTES_PER_TOKEN = 3.2  # of UTF-8 JSON; pessimistic for English (about 4), about right for code
 DONE = b"data: [DONE]\n\n"
 
@@ -53,12 +54,7 @@ def parse_chat(body: bytes, *, trace: Trace) -> Request:
     chat: _Chat = decode(_chat, body)
     if not chat.messages:
         raise Invalid("'messages' is empty: send at least one message.", param="messages")
-    if chat.n not in (1, None):
-        raise Invalid(
-            f"'n' is {chat.n}: Potluck answers with one choice, because every choice costs free quota. "
-            "Leave 'n' out or set it to 1, and ask again for another answer.",
-            param="n",
-        )
+    choices = several(fields, chat.n)
     limit = chat.max_completion_tokens if chat.max_completion_tokens is not None else chat.max_tokens
     if limit is not None and limit < 1:
         raise Invalid(f"'max_tokens' is {limit}: it must be at least 1.", param="max_tokens")
@@ -68,12 +64,27 @@ def parse_chat(body: bytes, *, trace: Trace) -> Request:
         model=chat.model or "auto",
         body=fields,
         stream=bool(chat.stream),
+        bodies=choices,
         tokens_in=prompt_tokens(measured, images),
         tokens_out=limit or DEFAULT_OUTPUT,
         limited=limit is not None,
         needs=needs,
         trace=trace,
     )
+
+
+def several(fields: dict[str, msgspec.Raw], n: int | None) -> tuple[Mapping[str, msgspec.Raw], ...]:
+    """The body of each of `n` choices; () for one. Raises Invalid."""
+    if n in (1, None):
+        return ()
+    if not isinstance(n, int) or not 1 <= n <= MOST_CHOICES:
+        raise Invalid(
+            f"'n' is {n}: between 1 and {MOST_CHOICES} choices are served, because every choice is a request of its "
+            "own and costs free quota.",
+            param="n",
+        )
+    fields.pop("n")
+    return (fields,) * n
 
 
 def prompt_tokens(measured: int, images: int) -> int:
@@ -150,30 +161,39 @@ def render_error_event(error: PotluckError) -> bytes:
 
 def render_whole(events: Iterable[Event], *, id: str, model: str, created: int) -> bytes:
     """A JSON answer folded from events."""
-    text: list[str] = []
-    reasoning: list[str] = []
-    tools: list[Any] = []
-    finish, usage = "stop", None
+    usage: Usage | None = None
+    choices: dict[int, list[Event]] = {0: []}
     for event in events:
-        text.append(event.text)
-        reasoning.append(event.reasoning)
-        tools.extend(event.tool_calls or ())
-        finish, usage = event.finish or finish, event.usage or usage
-    message: dict[str, Any] = {"role": "assistant", "content": "".join(text)}
-    if any(reasoning):
-        message["reasoning_content"] = "".join(reasoning)
-    if tools:
-        message["tool_calls"] = tools
+        usage = event.usage or usage
+        choices.setdefault(event.choice, []).append(event)
     return msgspec.json.encode(
         {
             "id": id,
             "object": "chat.completion",
             "created": created,
             "model": model,
-            "choices": [{"index": 0, "message": message, "finish_reason": finish}],
+            "choices": [_choice(number, mine) for number, mine in sorted(choices.items())],
             "usage": _usage(usage or Usage()),
         }
     )
+
+
+def _choice(number: int, events: Iterable[Event]) -> dict[str, Any]:
+    text: list[str] = []
+    reasoning: list[str] = []
+    tools: list[Any] = []
+    finish = "stop"
+    for event in events:
+        text.append(event.text)
+        reasoning.append(event.reasoning)
+        tools.extend(event.tool_calls or ())
+        finish = event.finish or finish
+    message: dict[str, Any] = {"role": "assistant", "content": "".join(text)}
+    if any(reasoning):
+        message["reasoning_content"] = "".join(reasoning)
+    if tools:
+        message["tool_calls"] = tools
+    return {"index": number, "message": message, "finish_reason": finish}
 
 
 def render_events(
@@ -188,8 +208,9 @@ def render_events(
             delta["reasoning_content"] = event.reasoning
         if event.tool_calls:
             delta["tool_calls"] = [{"index": i, **call} for i, call in enumerate(event.tool_calls)]
-        choice = {"index": 0, "delta": delta, "finish_reason": event.finish}
-        rendered.append(msgspec.json.encode({**head, "choices": [choice]}))
+        choice = {"index": event.choice, "delta": delta, "finish_reason": event.finish}
+        if event.meaningful or not event.usage:  # usage alone has an event of its own
+            rendered.append(msgspec.json.encode({**head, "choices": [choice]}))
         if usage and event.usage:
             rendered.append(msgspec.json.encode({**head, "choices": [], "usage": _usage(event.usage)}))
     return b"".join(b"data: " + one + b"\n\n" for one in rendered)

@@ -81,6 +81,7 @@ class Request(msgspec.Struct, frozen=True, gc=False):
     allowed: tuple[str, ...] = ()  # globs over the models and targets its client key may use; () = all
     tokens_in: int = 0  # estimate of the prompt, in tokens
     tokens_out: int = 0  # what the answer may take: max_tokens, or a guess
+    bodies: tuple[Mapping[str, msgspec.Raw], ...] = ()  # of each choice, where more than one is wanted
     limited: bool = True  # whether the client set that limit itself
     needs: frozenset[str] = frozenset()  # tools | image | json_schema | ...
     deadline: float = 0.0
@@ -129,6 +130,7 @@ class Event(msgspec.Struct, gc=False):
     usage: Usage | None = None
     error: str = ""
     delta: dict[str, Any] | None = None
+    choice: int = 0  # which of several answers it belongs to
 
     @property
     def meaningful(self) -> bool:
