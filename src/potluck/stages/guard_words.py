@@ -50,7 +50,7 @@ OPPOSITES: Mapping[str, frozenset[str]] = _opposites()
 _UNITS = (
     "km kilometer kilometers kilometre kilometres/m meter meters metre metres/cm centimeter centimeters centimetre "
     "centimetres/mm millimeter millimeters millimetre millimetres/mile miles mi/yard yards yd/foot feet ft/inch inches/"
-    "kg kilogram kilograms kilo kilos/g gram grams/mg milligram milligrams/lb lbs pound pounds/oz ounce ounces/"
+    "kg kilogram kilograms/g gram grams/mg milligram milligrams/lb lbs pound pounds/oz ounce ounces/"
     "ton tons tonne tonnes/stone stones/l liter liters litre litres/ml milliliter milliliters millilitre millilitres/"
     "gallon gallons/pint pints/cup cups/tablespoon tablespoons tbsp/teaspoon teaspoons tsp/second seconds sec secs/"
     "minute minutes min mins/hour hours hr hrs/day days/week weeks/month months/year years yr yrs/decade decades/"

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from potluck.stages import folding
+from potluck.stages.groups import Groups
 from potluck.stages.guard import Marks, conflict, marks
 from potluck.stages.likeness import same_answer
 from potluck.stages.meaning import Sought
@@ -35,7 +36,7 @@ SHARPNESS = 12.0  # how much more a nearer neighbour's vote counts: e-fold for e
 LONGEST = 1_000  # characters: the model reads 256 tokens, and what it does not read may differ
 LOOK_EVERY = 1.0  # seconds between two looks at what has been stored, by us and by other workers
 AT_ONCE = 5_000  # entries read in one look
-GROUPS = 20_000  # answers of which the mean question is remembered: 1.5 kB each
+COMPARED = 8  # answers nearby that a new one is compared with
 KEEP_EVERY = 50  # confirmed answers between two notes of what was learned
 
 _log = logging.getLogger("potluck.cache")
@@ -50,10 +51,10 @@ class Member(msgspec.Struct, frozen=True, gc=False):
 
 
 class Found(msgspec.Struct, frozen=True):
-    """The candidate's features, and the entries of other answers nearby."""
+    """The candidate's features (None: the guard refused each), and the first entries of all answers nearby."""
 
-    near: Near
-    others: tuple[bytes, ...]
+    near: Near | None
+    groups: tuple[bytes, ...]
 
 
 class Semantic:
@@ -75,11 +76,9 @@ class Semantic:
         self.threshold = threshold or Threshold()
         self._keep, self._checked, self._look_every, self._same = keep, checked, look_every, same
         self._members: dict[int, Member] = {}
-        self._sums: OrderedDict[bytes, Vector] = OrderedDict()
+        self._groups = Groups()
         self._seen, self._looked = 0, float("-inf")
-        self._aliases = (
-            0  # numbers of questions that were given an answer; below 0: the store knows nothing of them
-        )
+        self._aliases = ALIAS  # numbers of questions that were given the answer of another
         self._tasks: set[asyncio.Task[None]] = set()
         self._one_at_a_time = asyncio.Lock()
         self._failing = False
@@ -97,8 +96,8 @@ class Semantic:
         except Exception as error:
             self._failed(error)
             return None
-        if found is None:
-            return sought
+        if found.near is None:
+            return msgspec.structs.replace(sought, near=found)
         serves = self.threshold.serves(found.near, error_rate)
         return msgspec.structs.replace(sought, hit=entry if serves else None, candidate=entry, near=found)
 
@@ -107,7 +106,7 @@ class Semantic:
         entry = sought.candidate
         if entry is not None:
             self._aliases += 1
-            member = Member(entry.key, entry.same or entry.key, sought.question)
+            member = Member(entry.key, self._groups.of(entry.same or entry.key), sought.question)
             self._add(self._aliases, member, self._vector(sought.vector), sought.context)
 
     def learned(self, entry: Entry, sought: Sought) -> Entry:
@@ -129,22 +128,22 @@ class Semantic:
     async def _learn(self, entry: Entry, sought: Sought) -> None:
         """Compares the model's answer with the candidate's and its neighbours', and stores the question with it."""
         said, found = folding.text(entry.answer), sought.near
-        group = entry.key
-        if isinstance(found, Found) and sought.candidate is not None:
+        assert isinstance(found, Found)
+        same: list[bytes] = []  # the answers nearby that this one repeats
+        if found.near is not None and sought.candidate is not None:
             right = await self._agree(said, sought.candidate)
             self.threshold.confirm(found.near, right)
             if sought.hit is not None:
                 self._checked("cache", right)
-            if right:
-                group = found.near.group
-            else:
-                for other in found.others:
-                    known = await self._answers.get(other, entry.made)
-                    if known is not None and await self._agree(said, known):
-                        group = known.same or known.key
-                        break
+            same += [found.near.group] if right else []
             if self.threshold.state.confirmed % KEEP_EVERY == 0:
                 self._keep(self.threshold.state)
+        for group in found.groups[:COMPARED]:
+            if found.near is None or group != found.near.group:
+                known = await self._answers.get(group, entry.made)
+                if known is not None and known.key != entry.key and await self._agree(said, known):
+                    same.append(group)
+        group = self._groups.join(same) if same else entry.key
         self._answers.put(
             msgspec.structs.replace(
                 entry, question=sought.question, context=sought.context, vector=sought.vector, same=group
@@ -163,42 +162,34 @@ class Semantic:
 
     async def _chosen(
         self, question: str, vector: Vector, near: list[tuple[int, float]], now: float
-    ) -> tuple[Found | None, Entry | None]:
-        """The answer that most neighbours got, with what speaks for it; None where the guard refuses all of them."""
+    ) -> tuple[Found, Entry | None]:
+        """The answer that most neighbours got, with what speaks for it."""
         known = [(self._members[number], score, number) for number, score in near if number in self._members]
-        if not known:
-            return None, None
         votes: dict[bytes, float] = {}
         for member, score, _ in known:
             weight = exp(SHARPNESS * (score - known[0][1]))
-            votes[member.group] = votes.get(member.group, 0.0) + weight
-        best = max(votes, key=lambda group: votes[group])
+            group = self._groups.of(member.group)
+            votes[group] = votes.get(group, 0.0) + weight
+        groups = tuple(sorted(votes, key=lambda group: -votes[group]))
         ours = marks(question)
         for member, _, number in known:
-            if member.group == best and not conflict(ours, _marks(member.question)):
+            if self._groups.of(member.group) == groups[0] and not conflict(ours, _marks(member.question)):
                 entry = await self._answers.get(member.key, now)
                 if entry is not None:
-                    return self._found(vector, known, votes, best), entry
+                    return Found(self._near(vector, known, votes, groups[0]), groups), entry
                 del self._members[number]  # it has expired, or was dropped
-        return None, None
+        return Found(None, groups), None
 
-    def _found(
+    def _near(
         self, vector: Vector, known: list[tuple[Member, float, int]], votes: dict[bytes, float], best: bytes
-    ) -> Found:
-        ours = max(score for member, score, _ in known if member.group == best)
-        theirs = max((score for member, score, _ in known if member.group != best), default=0.0)
-        like = {group: self._likeness(group, vector) for group in votes}
+    ) -> Near:
+        scores = [(self._groups.of(member.group), score) for member, score, _ in known]
+        ours = max(score for group, score in scores if group == best)
+        theirs = max((score for group, score in scores if group != best), default=0.0)
+        like = {group: self._groups.likeness(group, vector) for group in votes}
         rival = max((value for group, value in like.items() if group != best), default=0.0)
-        near = Near.of(
-            ours, votes[best] / sum(votes.values()), ours - theirs, like[best], like[best] - rival, best
-        )
-        others = dict.fromkeys(member.group for member, _, _ in known if member.group != best)
-        return Found(near, tuple(others)[:4])
-
-    def _likeness(self, group: bytes, vector: Vector) -> float:
-        """Cosine with the mean of all questions that got this answer."""
-        total = self._sums.get(group)
-        return 0.0 if total is None else float(total @ vector) / max(1e-9, float(total @ total) ** 0.5)
+        share = votes[best] / sum(votes.values())
+        return Near.of(ours, share, ours - theirs, like[best], like[best] - rival, best)
 
     async def _catch_up(self, now: float) -> None:
         """Takes over what was stored since, by this worker and others."""
@@ -218,10 +209,7 @@ class Semantic:
         self._members[number] = member
         if number >= ALIAS or number > self._vectors.upto:
             self._vectors.add(number, vector, context)
-        total = self._sums.pop(member.group, None)
-        self._sums[member.group] = vector if total is None else total + vector
-        if len(self._sums) > GROUPS:
-            self._sums.popitem(last=False)
+        self._groups.add(member.group, vector)
 
     def _vector(self, raw: bytes) -> Vector:
         import numpy as np
