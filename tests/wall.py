@@ -197,6 +197,20 @@ def _words(event: str) -> str:
     )
 
 
+def _write_providers(folder: Path, first: str, second: str, context: int) -> None:
+    folder.mkdir(exist_ok=True)
+    for name, url, quality, window in (("first", first, 5, context), ("second", second, 3, 262_144)):
+        text = PROVIDER.format(
+            name=name,
+            url=url,
+            key=f"{name.upper()}_KEY",
+            model=f"stew-{1 if name == 'first' else 2}",
+            quality=quality,
+            window=f'context = {window}\nsize_basis = "assumed"' if window else "",
+        )
+        (folder / f"{name}.toml").write_text(text)
+
+
 @asynccontextmanager
 async def wall(
     home: Path,
@@ -210,17 +224,7 @@ async def wall(
     """`url` replaces the first provider's address; `context` is its window in tokens (0: unknown)."""
     async with sim.serve({"openai": sim.Options(answer=answer, interval=interval)}) as world:
         there = world.url("openai")
-        (home / "providers").mkdir(exist_ok=True)
-        for name, at, quality, window in (("first", url or there, 5, context), ("second", there, 3, 262_144)):
-            text = PROVIDER.format(
-                name=name,
-                url=at,
-                key=f"{name.upper()}_KEY",
-                model=f"stew-{1 if name == 'first' else 2}",
-                quality=quality,
-                window=f'context = {window}\nsize_basis = "assumed"' if window else "",
-            )
-            (home / "providers" / f"{name}.toml").write_text(text)
+        _write_providers(home / "providers", url or there, there, context)
         listener = bind("127.0.0.1", 0)
         settings = Settings(
             data_dir=str(home),

@@ -27,7 +27,7 @@ from potluck.app.tokens import tokenizer
 from potluck.app.told import QuotaEndpoints
 from potluck.app.views import Views
 from potluck.config import Settings
-from potluck.delivery import Sender
+from potluck.delivery import Patience, Sender
 from potluck.dispatch import Dispatch
 from potluck.errors import ConfigError
 from potluck.health import Health
@@ -174,19 +174,7 @@ class Gateway:
     def _web(self) -> Web:
         settings = self.settings
         patience = parts.patience(settings)
-        dispatch = Dispatch(
-            lambda: self.pool,
-            self.ledger,
-            Sender(self.upstream, patience),
-            self.health,
-            self.clock,
-            self.paces,
-            self.queue,
-            self.pacing,
-            self.estimates,
-            continue_streams=settings.continue_streams,
-        )
-        self.stages = Staged(self, Reranking(dispatch, lambda: self.pool))
+        self.stages = Staged(self, Reranking(self._dispatch(patience), lambda: self.pool))
         chat = Chat(
             Choices(self.stages),
             ClientLimiter(self.ledger),
@@ -211,6 +199,20 @@ class Gateway:
             openapi=files("potluck.server").joinpath("openapi.json").read_bytes(),
             started=int(self.clock.now()),
             desks=desks(self),
+        )
+
+    def _dispatch(self, patience: Patience) -> Dispatch:
+        return Dispatch(
+            lambda: self.pool,
+            self.ledger,
+            Sender(self.upstream, patience),
+            self.health,
+            self.clock,
+            self.paces,
+            self.queue,
+            self.pacing,
+            self.estimates,
+            continue_streams=self.settings.continue_streams,
         )
 
     def use(self, targets: tuple[Target, ...]) -> None:
