@@ -56,6 +56,7 @@ class Marks(msgspec.Struct, frozen=True):
     words: tuple[str, ...]  # content words, as they come
     genitive: int  # how often "of" or "'s"-less order says who belongs to whom
     all: frozenset[str]
+    line: str  # every word in lower case, for what the other one quotes
 
 
 def against(one: str, other: str) -> str:
@@ -66,7 +67,7 @@ def against(one: str, other: str) -> str:
 
 def conflict(a: Marks, b: Marks) -> str:
     """The same for marks that were taken before."""
-    if a.quoted != b.quoted:
+    if not (all(map(b.line.__contains__, a.quoted)) and all(map(a.line.__contains__, b.quoted))):
         return "quotation"
     if a.numbers != b.numbers:
         return "numbers"
@@ -86,7 +87,7 @@ def conflict(a: Marks, b: Marks) -> str:
 
 
 def marks(text: str) -> Marks:
-    quoted = tuple(sorted(each.strip("`\"'“”«»") for each in _QUOTED.findall(text)))
+    quoted = tuple(_line(_THOUSANDS.sub("", each)) for each in _QUOTED.findall(text))
     tokens = _tokens(_THOUSANDS.sub("", text))
     lower = [token.lower() for token, _ in tokens]
     plain = [word.replace("'", "").replace("’", "") for word in lower]
@@ -105,7 +106,12 @@ def marks(text: str) -> Marks:
         words=tuple(_stem(word) for word in plain if word not in FILLERS),
         genitive=plain.count("of"),
         all=every,
+        line=f" {' '.join(lower)} ",
     )
+
+
+def _line(text: str) -> str:
+    return f" {' '.join(word.lower() for word, _ in _tokens(text))} "
 
 
 def _tokens(text: str) -> list[tuple[str, bool]]:

@@ -93,11 +93,11 @@ NUMBERS: Mapping[str, str] = {
 # Names that people also write in lower case.
 ENTITIES = _words(
     """
-    monday tuesday wednesday thursday friday saturday sunday january february march april june july august
+    monday tuesday wednesday thursday friday saturday sunday january february april june july august
     september october november december english french german spanish italian portuguese dutch russian
-    chinese japanese korean arabic hindi vietnamese thai turkish polish swedish greek hebrew latin python
-    javascript typescript java rust go golang ruby php swift kotlin scala perl bash sql html css c++ c#
-    linux windows macos android ios mercury venus earth mars jupiter saturn uranus neptune pluto visa
+    chinese japanese korean arabic hindi vietnamese thai turkish swedish greek hebrew latin python
+    javascript typescript java golang ruby php kotlin scala perl sql html css c++ c#
+    linux windows macos android ios venus mars jupiter saturn uranus neptune pluto visa
     mastercard amex paypal
     """
 )
@@ -120,7 +120,7 @@ ASKS: Mapping[str, str] = {
     "how often": "frequency",
 }
 
-TOWARDS = frozenset({"to", "into", "onto", "towards", "toward", "in", "for", "->", "→", "as"})
+TOWARDS = frozenset({"to", "into", "onto", "towards", "toward", "->", "→"})
 AWAY = frozenset({"from", "off", "out"})
 COMPARED = frozenset({"than", "versus", "vs"})
 
