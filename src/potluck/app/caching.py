@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
+from collections.abc import Awaitable, Callable
 from hashlib import blake2b
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
 from potluck import __version__
 from potluck.config import Settings
+from potluck.errors import ConfigError
 from potluck.local.embedding import Embedding, missing
 from potluck.stages import ORDER
 from potluck.stages.cache import Cache, Rules
 from potluck.stages.semantic import Semantic
 from potluck.stages.threshold import State, Threshold
-from potluck.store.answers import Answers
+from potluck.store.answers import Answers, Stats, Which
 from potluck.store.cache import SqliteAnswers
+from potluck.store.cache_valkey import ValkeyAnswers
 from potluck.store.vectors import TwoTiers
 
 if TYPE_CHECKING:
@@ -28,6 +32,7 @@ FILE = "cache.sqlite"
 VECTORS = "cache-vectors"  # a directory for each worker
 LEARNED = "cache-learned.json"
 
+R = TypeVar("R")
 _log = logging.getLogger("potluck.cache")
 
 
@@ -61,7 +66,38 @@ def meaning(gateway: Gateway, store: Answers) -> Semantic | None:
 
 def answers(settings: Settings) -> Answers:
     """Where answers are stored: beside the quotas of many hosts, or in a file. Raises ConfigError."""
-    return SqliteAnswers(settings.home / FILE, max_bytes=settings.cache.max_bytes)
+    most = settings.cache.max_bytes
+    if not settings.store:
+        return SqliteAnswers(settings.home / FILE, max_bytes=most)
+    try:
+        return ValkeyAnswers(settings.store, max_bytes=most)
+    except ImportError as error:
+        raise ConfigError(
+            "`store` names a Valkey server: install its client with potluck[valkey]."
+        ) from error
+
+
+def look(settings: Settings) -> Stats:
+    """What is stored, also while a gateway runs. Raises ConfigError."""
+    return asyncio.run(_by_hand(settings, lambda store: store.stats()))
+
+
+def clear(settings: Settings, which: Which) -> int:
+    """Drops stored answers, also while a gateway runs: how many went. Raises ConfigError."""
+    return asyncio.run(_by_hand(settings, lambda store: store.drop(which)))
+
+
+async def _by_hand(settings: Settings, work: Callable[[Answers], Awaitable[R]]) -> R:
+    store = answers(settings)
+    try:
+        return await work(store)
+    except Exception as error:  # of either store: there is no common base
+        raise ConfigError(f"The cache cannot be reached ({error}). Is its server running?") from error
+    finally:
+        if isinstance(store, ValkeyAnswers):
+            await store.close_async()
+        else:
+            store.close()
 
 
 def _learned(path: Path) -> State | None:

@@ -9,6 +9,7 @@ import typer
 
 from potluck import __version__
 from potluck.cli.ask import ask, chat
+from potluck.cli.cache import cache
 from potluck.cli.doctor import doctor
 from potluck.cli.init import init
 from potluck.cli.keys import keys
@@ -57,3 +58,4 @@ for _panel, _commands in _PANELS.items():
         root.command(rich_help_panel=_panel)(_command)
 root.add_typer(keys, name="keys", rich_help_panel="Run")
 root.add_typer(models, name="models", rich_help_panel="Run")
+root.add_typer(cache, name="cache", rich_help_panel="Run")
