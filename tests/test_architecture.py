@@ -16,7 +16,8 @@ CHECKED = [*SOURCES, *sorted((ROOT / "tests").rglob("*.py")), *sorted((ROOT / "b
 # "openai" is also the name of the wire format that nearly everybody speaks; the others are words.
 WORDS = {"openai", "modal", "local", "together"}
 # Formats that are called after who made them. Surfaces and dialects speak formats, so these may name one; nobody else.
-FORMATS, FORMAT_FOLDERS = {"ollama"}, {"surfaces", "dialects"}
+FORMATS = {"ollama", "google"}  # "google" is the key under which the format carries what is its own
+FORMAT_FOLDERS = {"surfaces", "dialects"}
 FORBIDDEN = re.compile(r"(?<!email\.)\b(deployment|orchestrator|helper|utils)\b", re.IGNORECASE)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from potluck.app.cache_pages import CachePages
+from potluck.app.gemini_pages import GeminiPages
 from potluck.app.model_pages import ModelPages
 from potluck.server.answer import Answer
 from potluck.server.desk import Desk, Visit
@@ -21,6 +22,7 @@ def desks(gateway: Gateway) -> dict[str, Desk]:
     return {
         "/v1/responses/*": gateway.memory.visit,
         "/v1/messages/count_tokens": count_tokens,
+        "/v1beta/*": GeminiPages(gateway).visit,
         "/v1/cache": CachePages(gateway).visit,
         **ModelPages(gateway).desks(),
     }

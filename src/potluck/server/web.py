@@ -98,6 +98,8 @@ class Web:
         if method == "OPTIONS":
             await respond(send, Answer(b"", status=204, headers=extra))
             return
+        if path.startswith("/v1/models") and _of_gemini(headers):  # another format at the same address
+            path = "/v1beta" + path.removeprefix("/v1")
         desk = self._desks.find(path)
         if desk is None:
             answer = self._get(path, method, headers, scope)
@@ -189,6 +191,11 @@ def refusal(
     if error.retry_after is not None:
         headers.append((b"retry-after", b"%d" % max(1, -int(-error.retry_after // 1))))
     return Answer(surface.error(error), status=error.status, headers=tuple(headers))
+
+
+def _of_gemini(headers: Any) -> bool:
+    """Whether a client speaks Gemini's format: it has a key header of its own."""
+    return any(name in (b"x-goog-api-key", b"x-goog-api-client") for name, _ in headers)
 
 
 def _admin(key: ClientKey) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from potluck.surfaces import gemini
 from potluck.surfaces.anthropic import CountTokens, Messages
 from potluck.surfaces.chat import ChatCompletions, Embeddings
 from potluck.surfaces.completions import Completions
@@ -34,12 +35,22 @@ POSTS: dict[str, Surface] = {
 # Paths that desks answer, in a format that is not the usual one.
 FAMILIES: dict[str, Surface] = {"/v1/messages/count_tokens": COUNT_TOKENS}
 
+PREFIXES: dict[str, Surface] = {"/api/": OLLAMA, "/v1beta/": gemini.GENERATE}
+
 
 def surface_of(path: str, query: bytes = b"") -> Surface | None:
     """The surface that takes a POST at this path; `query` decides where a format is chosen in it."""
-    return POSTS.get(path)
+    found = POSTS.get(path)
+    if found is None and path.startswith((gemini.BELOW, gemini.STABLE)):
+        found = gemini.surface_at(path, query)
+    return found
 
 
 def family(path: str) -> Surface:
     """Whose error format a client of this path understands, also where nothing is."""
-    return surface_of(path) or FAMILIES.get(path) or (OLLAMA if path.startswith("/api/") else CHAT)
+    found = surface_of(path) or FAMILIES.get(path)
+    if found is not None:
+        return found
+    if path.startswith(gemini.STABLE) and ":" in path:
+        return gemini.GENERATE
+    return next((surface for prefix, surface in PREFIXES.items() if path.startswith(prefix)), CHAT)
