@@ -86,18 +86,26 @@ async def house(
     **changes: Any,
 ) -> AsyncIterator[House]:
     """A gateway in this process, on its own port, with only the pretend providers that are wanted."""
-    async with sim.serve(wanted) as world:
-        settings, environ = settings_for(world, data_dir, **changes)
-        listener = bind("127.0.0.1", 0)
-        settings = msgspec.structs.replace(settings, port=listener.getsockname()[1])
-        gateway = Gateway(settings, environ, extra=extra)
-        stop = asyncio.Event()
-        serving = asyncio.create_task(serve_on(gateway, listener, stop))
-        url = f"http://127.0.0.1:{settings.port}"
-        try:
-            async with httpx2.AsyncClient(base_url=url, timeout=20, trust_env=False) as client:
-                yield House(world, gateway, client, url)
-        finally:
-            stop.set()
-            await serving
-            listener.close()
+    async with sim.serve(wanted) as world, house_over(world, data_dir, extra=extra, **changes) as made:
+        yield made
+
+
+@asynccontextmanager
+async def house_over(
+    world: sim.World, data_dir: Path, *, extra: tuple[Target, ...] = (), **changes: Any
+) -> AsyncIterator[House]:
+    """The same over pretend providers that outlive it: for restarts, and for several gateways."""
+    settings, environ = settings_for(world, data_dir, **changes)
+    listener = bind("127.0.0.1", 0)
+    settings = msgspec.structs.replace(settings, port=listener.getsockname()[1])
+    gateway = Gateway(settings, environ, extra=extra)
+    stop = asyncio.Event()
+    serving = asyncio.create_task(serve_on(gateway, listener, stop))
+    url = f"http://127.0.0.1:{settings.port}"
+    try:
+        async with httpx2.AsyncClient(base_url=url, timeout=20, trust_env=False) as client:
+            yield House(world, gateway, client, url)
+    finally:
+        stop.set()
+        await serving
+        listener.close()

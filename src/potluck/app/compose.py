@@ -17,6 +17,7 @@ import msgspec
 
 from potluck import catalog
 from potluck.app import parts
+from potluck.app.background import Background
 from potluck.app.desks import desks
 from potluck.app.learned import remember, remembered
 from potluck.app.pacing import pacing
@@ -188,6 +189,7 @@ class Gateway:
             spared=self.savings.saved,
             count=self.tokenizer,
         )
+        self.background = Background(self, chat)
         return Web(
             chat,
             Gate(settings.allowed_hosts, settings.cors_origins, settings.port),
@@ -225,7 +227,10 @@ class Gateway:
     def start(self) -> None:
         listing = self.remote.run(self.upstream, lambda: self.use(self._near))
         asking = self.endpoints.run(self.upstream, self.pool.by_id)
-        self._beside = [asyncio.create_task(each) for each in (listing, asking, self.retention.run())]
+        self._beside = [
+            asyncio.create_task(each)
+            for each in (listing, asking, self.retention.run(), self.background.runner.run())
+        ]
         self._timer = asyncio.get_running_loop().call_later(TICK, self._tick)
 
     def _tick(self) -> None:
@@ -249,6 +254,7 @@ class Gateway:
         for task in self._beside:
             task.cancel()
         await asyncio.gather(*self._beside, return_exceptions=True)
+        await self.background.stop()
         await self.upstream.close()
         if isinstance(self.ledger, RemoteLedger):
             await self.ledger.close_async()
@@ -257,6 +263,7 @@ class Gateway:
         self.stages.close()
         await asyncio.to_thread(self.recorder.close)
         self.memory.close()
+        self.background.close()
         remember(self.settings, self.estimates, self.tokenizer)
         self.views.close()
         self.keyring.close()

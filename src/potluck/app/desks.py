@@ -22,8 +22,9 @@ def desks(gateway: Gateway) -> dict[str, Desk]:
     return {
         "/v1/responses/*": gateway.memory.visit,
         "/v1/messages/count_tokens": count_tokens,
-        "/v1beta/*": GeminiPages(gateway).visit,
         "/v1/cache": CachePages(gateway).visit,
+        "/v1beta/*": GeminiPages(gateway).visit,
+        **gateway.background.desks(),
         **ModelPages(gateway).desks(),
     }
 

@@ -14,8 +14,9 @@ from pathlib import Path
 
 from potluck.app.turn import turn
 from potluck.errors import ConfigError
-from potluck.store import reports, responses
-from potluck.store.database import Database
+from potluck.store import batch_list, files, reports, responses
+from potluck.store.database import Connection, Database
+from potluck.store.files import Shelf
 from potluck.types import Clock
 
 FILE = "pruned"
@@ -30,6 +31,7 @@ class Retention:
 
     def __init__(self, database: Database, home: Path, days: int, clock: Clock) -> None:
         self._database, self._path, self._days, self._clock = database, home / FILE, days, clock
+        self._shelf = Shelf(home)
         self.looked = asyncio.Event()
 
     async def run(self) -> None:
@@ -65,6 +67,16 @@ class Retention:
     def _prune(self, older_than: float) -> int:
         connection = self._database.connect()  # of this thread alone
         try:
-            return reports.prune(connection, older_than) + responses.prune(connection, older_than)
+            gone = reports.prune(connection, older_than) + responses.prune(connection, older_than)
+            return gone + batch_list.prune(connection, older_than) + self._prune_files(connection, older_than)
         finally:
             connection.close()
+
+    def _prune_files(self, connection: Connection, older_than: float) -> int:
+        now = self._clock.now()
+        ids = files.expired(connection, now, older_than)
+        files.forget(connection, ids)
+        for id in ids:
+            self._shelf.drop(id)
+        self._shelf.sweep(files.known(connection), now - files.LEFT_OVER)
+        return len(ids)

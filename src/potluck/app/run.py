@@ -129,6 +129,7 @@ async def serve_on(
     await asyncio.wait((serving, stopping), return_when=asyncio.FIRST_COMPLETED)
     server.should_exit = True
     gateway.queue.close()  # draining is for answers that have begun
+    gateway.background.runner.rest()
     stopping.cancel()
     await serving
     await gateway.stop()

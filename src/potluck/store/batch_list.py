@@ -39,6 +39,7 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
     cancelled: float = 0.0
     tokens_in: int = 0
     tokens_out: int = 0
+    output_lasts: float = 0.0  # seconds that its files are kept, 0 = as all
     worker: str = ""
     until: float = 0.0
 
@@ -114,6 +115,11 @@ def lease(connection: Connection, batch: Batch, worker: str, now: float, seconds
         )
         > 0
     )
+
+
+def let_go(connection: Connection, worker: str) -> None:
+    """The worker ends: what it was reading or writing is anybody's."""
+    connection.write("UPDATE batches SET worker = '', until = 0 WHERE worker = ?", [(worker,)])
 
 
 def move(connection: Connection, batch: Batch, status: str, **changes: object) -> bool:

@@ -98,10 +98,24 @@ def give_back(
 ) -> None:
     """The line was not answered (no room for it, say): anybody may claim it, from `after` on."""
     connection.write(
-        "UPDATE batch_lines SET until = ?, tries = tries + ? "
+        "UPDATE batch_lines SET worker = '', until = ?, tries = tries + ? "
         "WHERE batch = ? AND line = ? AND worker = ? AND done = 0",
         [(after, int(tried), line.batch, line.number, worker)],
     )
+
+
+def let_go(connection: Connection, worker: str) -> None:
+    """The worker ends: what it held and did not answer is anybody's."""
+    connection.write(
+        "UPDATE batch_lines SET worker = '', until = 0 WHERE worker = ? AND done = 0 AND batch IN "
+        "(SELECT id FROM batches WHERE status IN ('in_progress', 'cancelling'))",
+        [(worker,)],
+    )
+
+
+def drop(connection: Connection, batch: str) -> None:
+    """No line of it is to be asked: its input was refused."""
+    connection.write("DELETE FROM batch_lines WHERE batch = ?", [(batch,)])
 
 
 def answer(connection: Connection, answered: Answered) -> bool:
@@ -153,7 +167,7 @@ def held(connection: Connection, batch: str, now: float) -> int:
 
 def counts(connection: Connection, batch: str) -> Counts:
     """Read from an index alone: a client may poll it."""
-    found = dict(
+    found: dict[int, int] = dict(
         connection.query("SELECT done, COUNT(*) FROM batch_lines WHERE batch = ? GROUP BY done", batch)
     )
     return Counts(sum(found.values()), found.get(GOOD, 0), found.get(FAILED, 0))

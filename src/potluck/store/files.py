@@ -18,6 +18,7 @@ import msgspec
 from potluck.store.database import Connection
 
 _ID = re.compile(r"file-[0-9a-z-]{1,60}")
+DAY = 86_400.0
 LEFT_OVER = 3600.0  # seconds after which a file without a row is nobody's upload any more
 
 

@@ -51,6 +51,12 @@ class Keyring:
         key = self._seen.get(value)
         return key if key is not None else self._look(value)
 
+    def by_id(self, id: str) -> ClientKey | None:
+        """The key of a tenant, for work that goes on after its request; None once it was revoked."""
+        if not id:
+            return ANONYMOUS if self._open else None
+        return next((key for key in self._keys.values() if key.id == id), None)
+
     def refresh(self) -> bool:
         """Load again if any key changed, and say so; when none did, this is one MAX() over an index."""
         try:

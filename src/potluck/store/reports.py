@@ -125,3 +125,22 @@ def _where(filters: Filters) -> tuple[str, list[object]]:
             terms.append({"since": "at >= ?", "until": "at < ?"}.get(name, f"{name} = ?"))
             values.append(value)
     return (" WHERE " + " AND ".join(terms) if terms else ""), values
+
+
+class Demand(msgspec.Struct, frozen=True):
+    """Requests that a target answered in one minute, so many whole minutes ago. `batch`: lines of batches."""
+
+    target: str
+    batch: bool
+    minutes: int
+    requests: int
+
+
+def demand(connection: Connection, now: float, seconds: float) -> list[Demand]:
+    """What was answered in the last `seconds`."""
+    rows = connection.query(
+        "SELECT target, CASE WHEN surface = 'batch' THEN 1 ELSE 0 END, CAST((? - at) / 60 AS INTEGER), COUNT(*) "
+        "FROM requests WHERE at >= ? AND status < 400 GROUP BY 1, 2, 3",
+        now, now - seconds,
+    )  # fmt: skip
+    return [Demand(str(row[0]), bool(row[1]), int(row[2]), int(row[3])) for row in rows]

@@ -135,6 +135,7 @@ batches = Table(
     ),
     Column("tokens_in", BigInteger, nullable=False),
     Column("tokens_out", BigInteger, nullable=False),
+    Column("output_lasts", Double, nullable=False),  # seconds that its files are kept; 0 = as all
     Column("worker", Text, nullable=False),  # who reads its input or writes its files now,
     Column("until", Double, nullable=False),  # until when nobody else does
     Index("batches_status", "status"),

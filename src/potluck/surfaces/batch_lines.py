@@ -40,7 +40,12 @@ class _Shape(msgspec.Struct):
     body: msgspec.Raw = msgspec.Raw()  # a union with None would not be taken for raw
 
 
+class _Model(msgspec.Struct):
+    model: str = ""
+
+
 _decode = msgspec.json.Decoder(_Shape).decode
+_model = msgspec.json.Decoder(_Model).decode
 
 
 def read(lines: Iterable[bytes], endpoint: str, most: int) -> Iterator[Asked | Mistake]:
@@ -101,8 +106,33 @@ def errors(mistakes: Iterable[Mistake]) -> dict[str, Any]:
     return {"object": "list", "data": [msgspec.structs.asdict(one) for one in shown]}
 
 
+def body_of(line: bytes) -> tuple[bytes, str]:
+    """What a good line asks, and the model it names, "" if it names none."""
+    body = bytes(_decode(line).body)
+    try:
+        model = _model(body).model
+    except msgspec.MsgspecError:
+        model = ""  # of the wrong type, which is for the endpoint to say
+    return body, model
+
+
+def compact(body: bytes) -> str:
+    """JSON on one line. Raises msgspec.DecodeError."""
+    return msgspec.json.format(body, indent=-1).decode("utf-8", "replace")
+
+
 def render(id: str, custom_id: str, status: int, request: str, body: bytes) -> bytes:
-    """One line of the output or error file; `body` is the JSON that an interactive client would have had."""
+    """One line of the output or error file; `body` is the JSON that an interactive client would have had.
+
+    `status` 0: it was never asked, and `body` is the error that says why.
+    """
+    if not status:
+        return (
+            msgspec.json.encode(
+                {"id": id, "custom_id": custom_id, "response": None, "error": msgspec.Raw(body)}
+            )
+            + b"\n"
+        )
     response = {"status_code": status, "request_id": request, "body": msgspec.Raw(body)}
     line = {"id": id, "custom_id": custom_id, "response": response, "error": None}
     return msgspec.json.encode(line) + b"\n"

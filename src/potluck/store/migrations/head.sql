@@ -51,6 +51,7 @@ CREATE TABLE batches (
 	cancelled DOUBLE NOT NULL,
 	tokens_in BIGINT NOT NULL,
 	tokens_out BIGINT NOT NULL,
+	output_lasts DOUBLE NOT NULL,
 	worker TEXT NOT NULL,
 	until DOUBLE NOT NULL,
 	PRIMARY KEY (id)

@@ -42,6 +42,7 @@ def upgrade() -> None:
         *(sa.Column(name, sa.Double, nullable=False) for name in moments),
         sa.Column("tokens_in", sa.BigInteger, nullable=False),
         sa.Column("tokens_out", sa.BigInteger, nullable=False),
+        sa.Column("output_lasts", sa.Double, nullable=False),
         sa.Column("worker", sa.Text, nullable=False),
         sa.Column("until", sa.Double, nullable=False),
     )
