@@ -36,7 +36,7 @@ def doctor(json: options.Json = False, config: options.Config = None) -> None:
     settings = options.settings(config)
     inventory = app.inventory(settings, os.environ)
     findings = [*_home(settings), _running(settings), *_local(settings), *_facts(inventory)]
-    findings += [*_unlisted(settings, inventory), _measure(settings)]
+    findings += [*_unlisted(settings, inventory), _measure(settings), *_meaning(settings)]
     if all(one.level != "fail" for one in findings):
         findings += _ledger(settings, inventory)
     findings += asyncio.run(reach.hosts(inventory.targets))
@@ -183,6 +183,18 @@ def _local(settings: Settings) -> Iterator[Finding]:
         yield Finding(
             "ok", "local model", f"{model.name} {there}", "" if model.path else "Run `potluck models pull`."
         )
+
+
+def _meaning(settings: Settings) -> Iterator[Finding]:
+    """Whether hits by meaning can be found where a user wants them."""
+    from potluck.cli.reach import Finding
+    from potluck.local.embedding import missing
+
+    own = [profile.cache for profile in settings.profiles.values() if profile.cache is not None]
+    if any(one.semantic for one in (settings.cache, *own)):
+        problem = missing()
+        says = "only the same requests are hits" if problem else "other words of the same meaning are hits"
+        yield Finding("warn" if problem else "ok", "semantic cache", says, problem)
 
 
 def _facts(inventory: Inventory) -> Iterator[Finding]:

@@ -91,6 +91,8 @@ def unfit(request: Request, said: Cache, wish: Wishes) -> bool:
     if request.kind == "rerank" or not (wish.read or wish.write):
         return True
     body = request.body
+    if bytes(body.get("n", b"1")) not in (b"1", b"null"):
+        return True  # several answers to choose from would be the same one
     if request.stream and bytes(body.get("logprobs", b"")) not in (b"", b"false", b"null"):
         return True  # probabilities travel in other places in a stream than in a JSON answer
     temperature = bytes(body.get("temperature", b"null"))
