@@ -95,3 +95,14 @@ async def test_with_the_real_model_a_paraphrase_is_compared_and_a_near_miss_is_n
         assert await asked("How far is 10 miles in km?") == "miss"
         assert await asked("how far is 10 miles in km") == "semantic"
         assert await asked("How far is 10 km in miles?") == "miss"
+
+
+@pytest.mark.skipif(bool(missing()), reason="the extra `semantic` is not installed")
+async def test_two_workers_over_one_home_have_an_index_each(tmp_path: Path) -> None:
+    rules = Cache(semantic=True)
+    async with house(tmp_path, ["groq"], stages=("cache",), cache=rules) as one:
+        async with house(tmp_path, ["groq"], stages=("cache",), cache=rules) as other:
+            assert (await one.chat(messages=ASK)).headers["x-potluck-cache"] == "miss"
+            one.gateway.stages.made["cache"].answers.flush()  # type: ignore[attr-defined]
+            assert (await other.chat(messages=ASK)).headers["x-potluck-cache"] == "hit"
+        assert sorted(path.name for path in (tmp_path / "cache-vectors").iterdir()) == ["0.lock", "1.lock"]

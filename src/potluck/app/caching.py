@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import itertools
 import logging
 import os
 from collections.abc import Awaitable, Callable
@@ -13,6 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 import msgspec
 
 from potluck import __version__
+from potluck.app.turn import turn
 from potluck.config import Settings
 from potluck.errors import ConfigError
 from potluck.local.embedding import Embedding, missing
@@ -53,10 +56,10 @@ def meaning(gateway: Gateway, store: Answers) -> Semantic | None:
         _log.warning("[cache] semantic = true, but %s Only the same requests are hits.", problem)
         return None
     home = gateway.settings.home
-    number = gateway.worker.partition("-")[0] or "0"
+    directory, release = _directory(home / VECTORS)
     return Semantic(
         Embedding().embed,
-        TwoTiers(home / VECTORS / number),
+        TwoTiers(directory, release=release),
         store,
         threshold=Threshold(_learned(home / LEARNED)),
         keep=lambda state: _keep(home / LEARNED, state),
@@ -98,6 +101,19 @@ async def _by_hand(settings: Settings, work: Callable[[Answers], Awaitable[R]]) 
             await store.close_async()
         else:
             store.close()
+
+
+def _directory(place: Path) -> tuple[Path, Callable[[], None]]:
+    """The first that no other worker has, and what gives it back. By lock, not by the worker's number: while workers
+    are renewed there are two of each.
+    """
+    place.mkdir(parents=True, exist_ok=True, mode=0o700)
+    for number in itertools.count():
+        held = contextlib.ExitStack()
+        if held.enter_context(turn(place / str(number))):
+            return place / str(number), held.close
+        held.close()
+    raise AssertionError("unreachable")
 
 
 def _learned(path: Path) -> State | None:

@@ -38,7 +38,7 @@ def missing(needed: Sequence[str] = NEEDED) -> str:
 
 
 class Embedding:
-    """Texts to unit vectors. Safe to call from several threads; they take turns."""
+    """Texts to unit vectors. Safe to call from several threads at once: a long text does not hold up a short one."""
 
     def __init__(self) -> None:
         """Raises ConfigError where the extra is not installed."""
@@ -58,14 +58,15 @@ class Embedding:
         with self._lock:
             if self._session is None:
                 self._load()
-            rows = [self._one(text) for text in texts]
+        rows = [self._one(text) for text in texts]
         return np.stack(rows) if rows else np.empty((0, WIDTH), np.float32)
 
     def _one(self, text: str) -> Any:
         import numpy as np
 
         assert self._pieces is not None
-        numbers = np.array([self._pieces.encode(text, LONGEST)], dtype=np.int64)
+        with self._lock:  # it remembers words; the session itself takes calls from several threads
+            numbers = np.array([self._pieces.encode(text, LONGEST)], dtype=np.int64)
         fed = {
             "input_ids": numbers,
             "attention_mask": np.ones_like(numbers),

@@ -87,7 +87,7 @@ class Semantic:
         if not 2 <= len(question) <= LONGEST:
             return None
         try:
-            async with self._one_at_a_time:  # the model and the index are of one thread at a time
+            async with self._one_at_a_time:  # the index is of one thread at a time
                 await self._catch_up(now)
                 vector, near = await asyncio.to_thread(self._look, question, context)
             sought = Sought(question, context, vector.tobytes())
@@ -153,8 +153,7 @@ class Semantic:
 
     async def _agree(self, said: str, known: Entry) -> bool:
         theirs = folding.text(known.answer)
-        async with self._one_at_a_time:
-            return await asyncio.to_thread(self._same, said, theirs, self._embed)
+        return await asyncio.to_thread(self._same, said, theirs, self._embed)
 
     def _look(self, question: str, context: bytes) -> tuple[Vector, list[tuple[int, float]]]:
         vector = self._embed([question])[0]

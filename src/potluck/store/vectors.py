@@ -15,6 +15,7 @@ import logging
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from importlib import util
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -57,12 +58,14 @@ class Vectors(Protocol):
 
 
 class TwoTiers:
-    """`directory` holds the shard; `settle` is `SETTLE` except in tests."""
+    """`directory` holds the shard; `settle` is `SETTLE` except in tests; `release` is called when it is closed."""
 
-    def __init__(self, directory: Path, *, settle: int = SETTLE) -> None:
+    def __init__(
+        self, directory: Path, *, settle: int = SETTLE, release: Callable[[], object] = lambda: None
+    ) -> None:
         import numpy as np
 
-        self._directory, self._settle = directory, settle
+        self._directory, self._settle, self._release = directory, settle, release
         self._fresh: Vector = np.empty((256, WIDTH), np.float32)
         self._contexts = np.empty(256, np.int64)
         self._numbers = np.empty(256, np.int64)
@@ -114,6 +117,7 @@ class TwoTiers:
     def close(self) -> None:
         self._stop_child()
         self._close_shard()
+        self._release()
 
     def _among_fresh(self, vector: Vector, context: int, count: int) -> list[tuple[int, float]]:
         import numpy as np
