@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -29,7 +30,7 @@ async def test_a_second_request_spends_nothing(tmp_path: Path) -> None:
 
 async def test_a_stream_is_given_again_as_a_stream_with_its_usage(tmp_path: Path) -> None:
     async with house(tmp_path, ["groq"], stages=("cache",)) as here:
-        fields = {"messages": ASK, "stream_options": {"include_usage": True}}
+        fields: dict[str, Any] = {"messages": ASK, "stream_options": {"include_usage": True}}
         first = await here.events(**fields)
         second = await here.events(**fields)
         assert here.accepted("groq") == 1
