@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 from bench.evidence import cache_runs
-from bench.evidence.cache_runs import CHECK_SHARE, PEER, Played
+from bench.evidence.cache_runs import CHECK_SHARE, Played
 from bench.evidence.claim import REPORT, TUNE, Absent, Claim, Say, interval, percent
 from bench.evidence.support_stream import ZIPF, Questions, arrivals, read
+from bench.gateway.install import Unavailable, ensure
 
 SEEDS = (1, 2, 3)
 COUNT = 5_000  # arrivals with repeats; without, as many as there are texts
@@ -112,10 +113,13 @@ def _compared(
             if label.endswith(")") or threshold != best
         ),
     ]
-    if PEER.exists():
+    try:
+        ensure("gptcache")
         ways.append(
             ("gptcache", "GPTCache", "as it comes", lambda q, order, seed: cache_runs.gptcache(q, order))
         )
+    except Unavailable as why:
+        say(f"  GPTCache: {why}")
     figures: dict[str, Any] = {}
     rows = []
     for key, name, setting, way in ways:

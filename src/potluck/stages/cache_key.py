@@ -79,7 +79,8 @@ def context(request: Request, found: Mapping[str, Any], *, shared: bool, below: 
     """The same of everything but the question: system, earlier turns, tools, parameters."""
     rest = dict(found)
     rest["messages"] = rest["messages"][:-1]
-    rest.pop("\0native", None)
+    if "\0native" in rest:
+        rest["\0native"] = {name: value for name, value in rest["\0native"].items() if name != "messages"}
     rest["\0"] = "context"
     return key(request, rest, shared=shared, below=below)
 
