@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --quiet --disable-pip-version-check
 
-.PHONY: run test check format lock bench bench-quota bench-evidence faults docs clean help
+.PHONY: run test check format lock bench bench-quota bench-evidence bench-batches faults docs clean help
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -37,6 +37,9 @@ bench: $(VENV)/.dev ## Potluck beside its peers (installs them, takes under 10 m
 
 bench-quota: $(VENV)/.dev ## who keeps the providers' limits, counted by the providers (MINUTES=10 of real time a system)
 	@$(BIN)/python -m bench.quota --minutes $(or $(MINUTES),10)
+
+bench-batches: $(VENV)/.dev ## 5,000 lines through three restarts and a kill -9, and what they cost interactive requests
+	@$(BIN)/python -m bench.batches
 
 bench-evidence: $(VENV)/.dev ## what each saving spares and what it costs in quality (DATA=folder)
 	@$(BIN)/python -m bench.evidence $(DATA)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import secrets
 import ssl
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -71,6 +72,29 @@ class Running:
         with self._call("GET", path, None, seconds) as response:
             return _json(response.read())
 
+    def fetch(self, path: str) -> bytes:
+        """A file's content. Raises NotRunning, Refused."""
+        with self._call("GET", path, None, ANSWER_SECONDS) as response:
+            return response.read()
+
+    def post(self, path: str, body: Mapping[str, Any]) -> Any:
+        """What a page answers to this. Raises NotRunning, Refused."""
+        with self._call("POST", path, msgspec.json.encode(body), LOOK_SECONDS) as response:
+            return _json(response.read())
+
+    def upload(self, name: str, content: bytes, purpose: str) -> Any:
+        """The file object of an upload (multipart/form-data, RFC 7578). Raises NotRunning, Refused."""
+        mark = secrets.token_hex(16)
+        safe = name.translate({ord(c): "_" for c in '"\r\n\\'})
+        parts = (
+            f'--{mark}\r\nContent-Disposition: form-data; name="purpose"\r\n\r\n{purpose}\r\n'
+            f'--{mark}\r\nContent-Disposition: form-data; name="file"; filename="{safe}"\r\n\r\n'
+        )
+        body = parts.encode() + content + f"\r\n--{mark}--\r\n".encode()
+        kind = f"multipart/form-data; boundary={mark}"
+        with self._call("POST", "/v1/files", body, ANSWER_SECONDS, kind) as response:
+            return _json(response.read())
+
     def stream(self, body: Mapping[str, Any]) -> tuple[Answer, Iterator[str]]:
         """Ask for a chat completion: its headers at once, its text as it arrives, its usage in the end.
 
@@ -91,10 +115,10 @@ class Running:
 
     @contextlib.contextmanager
     def _call(
-        self, method: str, path: str, body: bytes | None, seconds: float
+        self, method: str, path: str, body: bytes | None, seconds: float, kind: str = "application/json"
     ) -> Iterator[http.client.HTTPResponse]:
         connection = self._connection()
-        headers = {**self._headers, **({"content-type": "application/json"} if body is not None else {})}
+        headers = {**self._headers, **({"content-type": kind} if body is not None else {})}
         try:
             try:
                 connection.connect()

@@ -9,6 +9,7 @@ import typer
 
 from potluck import __version__
 from potluck.cli.ask import ask, chat
+from potluck.cli.batches import batches
 from potluck.cli.cache import cache
 from potluck.cli.doctor import doctor
 from potluck.cli.init import init
@@ -56,6 +57,7 @@ _PANELS: dict[str, tuple[Callable[..., None], ...]] = {
 for _panel, _commands in _PANELS.items():
     for _command in _commands:
         root.command(rich_help_panel=_panel)(_command)
+root.add_typer(batches, name="batches", rich_help_panel="Use")
 root.add_typer(keys, name="keys", rich_help_panel="Run")
 root.add_typer(models, name="models", rich_help_panel="Run")
 root.add_typer(cache, name="cache", rich_help_panel="Run")

@@ -12,6 +12,12 @@ depends_on: str | None = None
 
 
 def upgrade() -> None:
+    _files()
+    _batches()
+    _lines()
+
+
+def _files() -> None:
     op.create_table(
         "files",
         sa.Column("id", sa.Text, primary_key=True),
@@ -23,6 +29,9 @@ def upgrade() -> None:
         sa.Column("expires", sa.Double, nullable=False),
     )
     op.create_index("files_tenant", "files", ["tenant", "at"])
+
+
+def _batches() -> None:
     moments = ("started", "finalizing", "completed", "failed", "expired", "cancelling", "cancelled")
     op.create_table(
         "batches",
@@ -48,6 +57,9 @@ def upgrade() -> None:
     )
     op.create_index("batches_status", "batches", ["status"])
     op.create_index("batches_tenant", "batches", ["tenant", "at"])
+
+
+def _lines() -> None:
     op.create_table(
         "batch_lines",
         sa.Column("batch", sa.Text, primary_key=True),
