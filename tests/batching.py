@@ -13,7 +13,7 @@ from typing import Any, Literal
 import httpx2
 
 from potluck import sim
-from potluck.types import Secret, Target
+from potluck.types import Quota, Secret, Target
 from tests.house import House, house_over
 
 CHAT: Literal["/v1/chat/completions"] = "/v1/chat/completions"
@@ -27,9 +27,11 @@ async def provider(options: sim.Options = FAST, **changes: Any) -> AsyncIterator
 
 
 @asynccontextmanager
-async def gateway(world: sim.World, data_dir: Path, **changes: Any) -> AsyncIterator[House]:
-    """One with a target that nothing limits."""
-    pot = Target("pot/stew", "pot", "stew", "stew", world.url("openai"), key=Secret("k"))
+async def gateway(
+    world: sim.World, data_dir: Path, quotas: tuple[Quota, ...] = (), **changes: Any
+) -> AsyncIterator[House]:
+    """One with a single target that nothing limits but these."""
+    pot = Target("pot/stew", "pot", "stew", "stew", world.url("openai"), key=Secret("k"), quotas=quotas)
     async with house_over(world, data_dir, extra=(pot,), **changes) as home:
         yield home
 

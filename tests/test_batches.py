@@ -12,6 +12,7 @@ import pytest
 
 from potluck.store import keys
 from potluck.store.keys import Limits
+from potluck.types import Quota, Window
 from tests.batching import CHAT, fast, gateway, jsonl, line, met, provider, results, submit, until
 
 
@@ -188,3 +189,21 @@ async def test_a_line_that_wants_a_stream_is_answered_with_an_error(tmp_path: Pa
         done = await until(home, made["id"], "completed")
         [row] = await results(home, done["error_file_id"])
         assert row["response"]["body"]["error"]["param"] == "stream"
+
+
+async def test_what_interactive_requests_will_want_of_a_quota_is_left_until_the_deadline_nears(
+    tmp_path: Path,
+) -> None:
+    day = Quota("pot", "requests", 20, Window("rolling", 86_400.0))
+    async with provider() as world, gateway(world, tmp_path, quotas=(day,)) as home:
+        made = await submit(home, jsonl(*(line(str(n)) for n in range(40))))
+        turns = home.gateway.background.runner.turns
+        await met(lambda: bool(turns.jobs) and turns.room(turns.jobs[made["id"]]).lines <= 0)
+        await met(lambda: not home.gateway.background.runner.flying)
+        assert 1 <= home.received("openai") <= 18
+        assert (await home.chat("stew")).status_code == 200
+        connection, now = home.gateway.database.connect(), home.gateway.clock.now()
+        connection.write("UPDATE batches SET at = ?, deadline = ?", [(now - 86_400, now + 600)])
+        connection.close()
+        await met(lambda: home.received("openai") == 20)
+        assert (await home.client.get(f"/v1/batches/{made['id']}")).json()["status"] == "in_progress"

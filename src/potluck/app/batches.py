@@ -120,6 +120,11 @@ class Runner:
         except self._troubles as error:
             _log.warning("lines of batches could not be given back, they wait for their lease: %s", error)
 
+    @property
+    def flying(self) -> int:
+        """Lines in flight."""
+        return len(self._flying)
+
     async def _turn(self) -> float:
         """One round: seconds until the next one, unless something happens."""
         now = self._clock.monotonic()
