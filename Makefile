@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --quiet --disable-pip-version-check
 
-.PHONY: run test check format lock bench bench-quota bench-evidence bench-batches faults docs clean help
+.PHONY: run test check format lock bench bench-quota bench-evidence bench-batches faults docs clean help clients
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -46,6 +46,9 @@ bench-evidence: $(VENV)/.dev ## what each saving spares and what it costs in qua
 
 faults: $(VENV)/.dev ## every fault of docs/faults.md, fifty times, thirty-two at once
 	@$(BIN)/python -m bench.faults
+
+clients: $(VENV)/.dev ## real clients against a running gateway, each in an environment of its own (ONLY=openai-python,codex)
+	@$(BIN)/python -m bench.clients --only "$(ONLY)"
 
 lock: ## pin every dependency anew
 	@$(BIN)/python -m scripts.lock

@@ -3,7 +3,7 @@
 Rules: tokens are counted by this provider's own rule, which is no tokenizer's: one token for every four bytes
 of text, rounded down, plus four for each message and three for the answer's start; 258 for each image. One
 token of an answer is one streamed event. Tools are called when `tool_choice` demands it, or when the last
-message says "use tool" or "use the tool"; JSON comes where `response_format` asks for it.
+message says "use tool" (then a name, or the first) or "use the tool"; JSON comes where `response_format` asks for it.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ class Options:
     `tokens` is the length of an answer without a limit, `interval` the time between streamed events (0 writes
     them all at once), `delay` the time before the first byte. `text` or `answer` replace the made-up answer;
     `limits` replaces amounts ({"requests/day": 50}); `unlimited` removes all; `models` adds model names.
+    `arguments` are what a tool of that name is called with, instead of a sample of its schema.
     """
 
     tokens: int = 20
@@ -44,6 +45,7 @@ class Options:
     limits: Mapping[str, float] = field(default_factory=dict)
     unlimited: bool = False
     models: tuple[str, ...] = ()
+    arguments: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     tool_index: bool = True  # some upstreams leave `index` out of streamed tool calls
 
 
@@ -103,7 +105,7 @@ def compose(body: Body, options: Options, default_max: int = 0) -> Answer:
     messages = body.get("messages") or [{}]
     prompt = text_of(messages[-1].get("content"))
     used = prompt_tokens(body)
-    if call := _tool_call(body, prompt):
+    if call := _tool_call(body, options, prompt):
         return Answer((), "tool_calls", (call,), prompt=used)
     reasoning = tuple(f"{word} " for word in words(prompt + "?", options.reasoning))
     pieces = _pieces(body, options, prompt)
@@ -140,7 +142,7 @@ def split(text: str) -> tuple[str, ...]:
     return tuple(part if i == 0 else f" {part}" for i, part in enumerate(parts)) if text else ()
 
 
-def _tool_call(body: Body, prompt: str) -> dict[str, Any] | None:
+def _tool_call(body: Body, options: Options, prompt: str) -> dict[str, Any] | None:
     tools, choice = body.get("tools"), body.get("tool_choice", "auto")
     if not tools or choice == "none":
         return None
@@ -148,9 +150,12 @@ def _tool_call(body: Body, prompt: str) -> dict[str, Any] | None:
     if not forced and "use tool" not in prompt.lower() and "use the tool" not in prompt.lower():
         return None
     wanted = choice.get("function", {}).get("name") if isinstance(choice, dict) else None
-    function = next((t["function"] for t in tools if t["function"]["name"] == wanted), tools[0]["function"])
+    functions = [tool["function"] for tool in tools]
+    named = [each for each in functions if f"use tool {each['name']} " in f"{prompt} "]
+    function = next((each for each in functions if each["name"] == wanted), (named or functions)[0])
     schema = function.get("parameters") or {}
-    made = {"name": function["name"], "arguments": json.dumps(sample(schema, schema) or {})}
+    given = options.arguments.get(function["name"], sample(schema, schema) or {})
+    made = {"name": function["name"], "arguments": json.dumps(given)}
     name = hashlib.blake2b(prompt.encode(), digest_size=5).hexdigest()[:9]  # Mistral demands nine characters
     return {"id": name, "type": "function", "function": made}
 
