@@ -10,7 +10,7 @@ from potluck import seam
 from potluck.seam import LEAST, LOOK, enough, join
 
 SAID = "Peel the onions, fry them slowly"
-TEXT = st.text(st.characters(codec="utf-8", exclude_categories=("Cs",)), min_size=1, max_size=200)
+TEXT = st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), min_size=1, max_size=200)
 
 
 @pytest.mark.parametrize(

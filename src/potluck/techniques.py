@@ -39,7 +39,16 @@ class Context(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
 
 
 class Cascade(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """`[cascade]`: small models first."""
+    """`[cascade]`: small models first.
+
+    `small` are two or three models to ask and compare, `strong` is asked where they do not convince. `quality` is what
+    is to be kept of the strong model's, `shadow` the share of small answers that is asked again of it and compared.
+    """
+
+    small: tuple[str, ...] = ()
+    strong: str = ""
+    quality: Annotated[float, msgspec.Meta(ge=0.5, le=1.0)] = 0.95
+    shadow: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.02
 
 
 class Batching(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

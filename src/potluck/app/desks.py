@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from potluck.app.cache_pages import CachePages
+from potluck.app.cascading import FeedbackDesk
 from potluck.app.gemini_pages import GeminiPages
 from potluck.app.model_pages import ModelPages
 from potluck.server.answer import Answer
@@ -24,6 +25,7 @@ def desks(gateway: Gateway) -> dict[str, Desk]:
         "/v1/messages/count_tokens": count_tokens,
         "/v1/cache": CachePages(gateway).visit,
         "/v1beta/*": GeminiPages(gateway).visit,
+        "/v1/feedback": FeedbackDesk(gateway).visit,
         **gateway.background.desks(),
         **ModelPages(gateway).desks(),
     }

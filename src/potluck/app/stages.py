@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING
 
 from potluck.app.caching import cache
+from potluck.app.cascading import cascade
 from potluck.pipeline import Handler, Stage, compose
 from potluck.stages import ORDER
 from potluck.types import Reply, Request
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 Maker = Callable[["Gateway"], Stage]
 
-MAKERS: Mapping[str, Maker] = {"cache": cache}
+MAKERS: Mapping[str, Maker] = {"cache": cache, "cascade": cascade}
 
 
 class Staged:

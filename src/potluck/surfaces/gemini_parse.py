@@ -261,7 +261,7 @@ def json_schema(theirs: Any, depth: int = 0) -> Any:
         return theirs
     made: dict[str, Any] = {}
     for spelt, value in theirs.items():
-        name: str = _SPELT[spelt] if spelt in _SPELT else spelt
+        name = str(_SPELT.get(spelt, spelt))
         if name in _DROPPED or (name == "format" and value == "enum"):
             continue
         if name == "type" and isinstance(value, str):
