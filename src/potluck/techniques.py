@@ -35,7 +35,12 @@ class Cache(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 
 
 class Context(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """`[context]`: what of a long conversation is sent."""
+    """`[context]`: what of a long conversation is sent.
+
+    `budget` is the most tokens of a prompt; 0 = only what the window of the models sets.
+    """
+
+    budget: Annotated[int, msgspec.Meta(ge=0)] = 0
 
 
 class Cascade(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

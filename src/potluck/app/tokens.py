@@ -34,8 +34,12 @@ class Tokenizer:
         text = "\n".join(part for message in messages for part in strings(message))
         if "tools" in request.needs:
             text += bytes(request.body.get("tools", b"")).decode("utf-8", "replace")
+        return self.count(text) + MESSAGE * (len(messages) + 1)
+
+    def count(self, text: str) -> int:
+        """Tokens of a text; of a long one, as its beginning says."""
         sample = text[:SAMPLE]
-        return int(self._count(sample) * len(text) / (len(sample) or 1)) + MESSAGE * (len(messages) + 1)
+        return int(self._count(sample) * len(text) / (len(sample) or 1))
 
 
 def strings(value: Any) -> Iterator[str]:
