@@ -24,6 +24,12 @@ NOTES, DEPTHS = 40, 10
 BUDGETS = (1_000, 2_000, 3_000)
 MAIN = 2_000
 SEED = 7
+LIMITS = [
+    "The judge is pretend: it says whether the sentence is there, not whether a model would find it.",
+    "Relevance is by words in common: a question in wholly other words, or in another language than the notes, is "
+    "kept no better than by recency.",
+    "For the latest notes plain truncation is as good: there the stage spends room on older ones.",
+]
 
 
 def count(text: str) -> int:
@@ -99,18 +105,7 @@ def _claim(
 ) -> Claim:
     main = {way: interval(values) for way, values in kept[MAIN].items()}
     more = main["fit"][0] / main["plain"][0] - 1 if main["plain"][0] else float("inf")
-    rows = [
-        [str(size), percent(interval(found["fit"])), percent(interval(found["plain"]))]
-        for size, found in kept.items()
-    ]
-    depths = [
-        [
-            f"{10 * depth}-{10 * depth + 10}%",
-            percent(interval(found["fit"])),
-            percent(interval(found["plain"])),
-        ]
-        for depth, found in sorted(by_depth.items())
-    ]
+    rows, depths = tables(kept, by_depth)
     header = ("", "the stage", "plain truncation")
     return Claim(
         name="context",
@@ -131,10 +126,24 @@ def _claim(
             ("Questions whose answer is still there, by budget in tokens.", ("budget", *header[1:]), rows),
             (f"By depth at {MAIN:,} tokens: 0-10% is the oldest tenth.", ("depth", *header[1:]), depths),
         ],
-        limits=[
-            "The judge is pretend: it says whether the sentence is there, not whether a model would find it.",
-            "Relevance is by words in common: a question in wholly other words, or in another language than the notes, is "
-            "kept no better than by recency.",
-            "For the latest notes plain truncation is as good: there the stage spends room on older ones.",
-        ],
+        limits=LIMITS,
     )
+
+
+def tables(
+    kept: dict[int, dict[str, list[float]]], by_depth: dict[int, dict[str, list[float]]]
+) -> tuple[list[list[str]], list[list[str]]]:
+    """Rows by budget, and by depth."""
+    rows = [
+        [str(size), percent(interval(found["fit"])), percent(interval(found["plain"]))]
+        for size, found in kept.items()
+    ]
+    depths = [
+        [
+            f"{10 * depth}-{10 * depth + 10}%",
+            percent(interval(found["fit"])),
+            percent(interval(found["plain"])),
+        ]
+        for depth, found in sorted(by_depth.items())
+    ]
+    return rows, depths
