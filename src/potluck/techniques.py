@@ -57,4 +57,13 @@ class Cascade(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
 
 
 class Batching(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """`[batching]`: several small requests in one call."""
+    """`[batching]`: several small requests in one call.
+
+    `most` requests of at most `most_tokens` each, gathered for `window_ms` milliseconds; `always`: also where tokens
+    are scarcer than requests.
+    """
+
+    window_ms: Annotated[float, msgspec.Meta(gt=0, le=10_000)] = 50.0
+    most: Annotated[int, msgspec.Meta(ge=2, le=50)] = 6
+    most_tokens: Annotated[int, msgspec.Meta(ge=1)] = 400
+    always: bool = False

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from potluck.app.caching import cache
 from potluck.app.cascading import cascade
 from potluck.app.fitting import context
+from potluck.app.packing import batching
 from potluck.pipeline import Handler, Stage, compose
 from potluck.stages import ORDER
 from potluck.types import Reply, Request
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 Maker = Callable[["Gateway"], Stage]
 
-MAKERS: Mapping[str, Maker] = {"cache": cache, "context": context, "cascade": cascade}
+MAKERS: Mapping[str, Maker] = {"cache": cache, "context": context, "cascade": cascade, "batching": batching}
 
 
 class Staged:
