@@ -110,10 +110,8 @@ async def asked(home: Wall, profile: str, texts: list[str]) -> tuple[list[str], 
     return [f[0] for f in found], [f[1] for f in found], [f[2] for f in found]
 
 
-async def local(rows: list[tuple[str, str]], say: Say) -> dict[str, Any]:
-    """The price in quality on the model that comes with Potluck: share right, asked alone and six at a time."""
-    place = Path(os.environ.get("POTLUCK_TEST_DATA", "~/.cache/potluck-tests")).expanduser()
-    model = await Models(place).ready()
+def asked_of_both(rows: list[tuple[str, str]]) -> tuple[list[str], list[str]]:
+    """Questions with two choices, and the letter of the right one."""
     chance = random.Random(7)
     labels = sorted({label for _, label in rows})
     picked = [
@@ -126,6 +124,14 @@ async def local(rows: list[tuple[str, str]], say: Say) -> dict[str, Any]:
         for text, a, b, _ in picked
     ]
     wanted = ["A" if a == label else "B" for _, a, _, label in picked]
+    return prompts, wanted
+
+
+async def local(rows: list[tuple[str, str]], say: Say) -> dict[str, Any]:
+    """The price in quality on the model that comes with Potluck: share right, asked alone and six at a time."""
+    place = Path(os.environ.get("POTLUCK_TEST_DATA", "~/.cache/potluck-tests")).expanduser()
+    model = await Models(place).ready()
+    prompts, wanted = asked_of_both(rows)
     async with LocalModel(model) as running:
 
         async def next(request: Request) -> Reply:
