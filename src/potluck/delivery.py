@@ -13,13 +13,14 @@ from urllib.parse import urlsplit
 import msgspec
 
 from potluck.dialects import DIALECTS, Dialect, StreamReader, flaws
+from potluck.dialects.openai import wants_usage, with_usage
 from potluck.errors import Interrupted, TargetFailed, Unavailable
 from potluck.estimate import Estimates
 from potluck.health import Health
 from potluck.pacing import Ending
 from potluck.quota import money
 from potluck.quota.ledger import Ledger
-from potluck.types import Attempt, Chunk, Clock, Reply, Request, Target, Usage
+from potluck.types import Attempt, Chunk, Clock, Event, Reply, Request, Target, Usage
 from potluck.upstream import Call, Exchange, Origin, Timeouts, Upstream, header_lines
 
 ERROR_BODY = 256 * 1024  # bytes of an error that we read
@@ -132,9 +133,9 @@ class Delivery:
         cut = reader is not None and not reader.finished
         if cut and self.attempt.outcome == "ok":
             self.attempt.outcome = "cancelled"  # the client left before the answer ended
-        self.settled(self._seen(), cut=cut)
+        self.settled(self.seen(), cut=cut)
 
-    def _seen(self) -> Usage:
+    def seen(self) -> Usage:
         """Usage as reported, or what a provider that never said must have counted by now."""
         reader = self.reader
         if self.target.paid and (reader is None or reader.usage is None or not reader.finished):
@@ -193,6 +194,7 @@ class Sender:
             said = len(raw) // 4 if request.kind == "chat" else 0
             usage = Usage(request.tokens_in, request.tokens_out if paid else said, estimated=True)
             request.trace.notes["usage"] = "estimated"
+            chunk = with_usage(chunk, usage) if request.kind == "chat" else chunk
         delivery.settled(usage)
         return Reply(None, whole=chunk)
 
@@ -252,6 +254,8 @@ async def _relay(
                     shown.append(chunk_or_none)
                 yield chunk_or_none
             if not data or reader.done:
+                if reader.usage is None and wants_usage(delivery.request):
+                    yield Chunk.of(Event(usage=delivery.seen()))
                 return
     except TargetFailed as failure:
         delivery.broke(failure)

@@ -29,13 +29,15 @@ class WireUsage(msgspec.Struct):
     completion_tokens: int | None = 0
     total_tokens: int | None = 0
     prompt_tokens_details: _Details | None = None
+    estimated: bool | None = False  # ours, on an answer whose provider counted nothing
 
     def usage(self) -> Usage:
         given_in, given_out = self.prompt_tokens or 0, self.completion_tokens or 0
         # Some providers report only the total: the rest is charged as input, so nothing is under-counted.
         missing = max(0, (self.total_tokens or 0) - given_in - given_out)
         details = self.prompt_tokens_details
-        return Usage(given_in + missing, given_out, (details.cached_tokens or 0) if details else 0)
+        cached = (details.cached_tokens or 0) if details else 0
+        return Usage(given_in + missing, given_out, cached, bool(self.estimated))
 
 
 class _XUsage(msgspec.Struct):

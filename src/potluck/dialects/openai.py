@@ -88,6 +88,16 @@ class OpenAI:
         return blames.blame(status, headers, body, behaviour)
 
 
+def with_usage(chunk: Chunk, usage: Usage) -> Chunk:
+    """A whole answer of this format whose provider said nothing of usage, with the estimate, marked as one."""
+    if chunk.dialect != "openai":
+        return chunk
+    fields = msgspec.json.decode(chunk.raw, type=dict[str, msgspec.Raw])
+    counts = {"prompt_tokens": usage.input, "completion_tokens": usage.output, "total_tokens": usage.total}
+    fields["usage"] = msgspec.Raw(_encode({**counts, "estimated": True}))
+    return Chunk(_encode(fields), decode_whole, whole=True)
+
+
 def wants_usage(request: Request) -> bool:
     """Whether the client itself asked for the usage event at the end of its stream."""
     raw = request.body.get("stream_options")

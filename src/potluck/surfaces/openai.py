@@ -221,5 +221,8 @@ def render_models(names: Iterable[str], created: int) -> bytes:
     return msgspec.json.encode({"object": "list", "data": data})
 
 
-def _usage(usage: Usage) -> dict[str, int]:
-    return {"prompt_tokens": usage.input, "completion_tokens": usage.output, "total_tokens": usage.total}
+def _usage(usage: Usage) -> dict[str, int | bool]:
+    """As the format counts; where no provider did, marked as an estimate."""
+    counts: dict[str, int | bool] = {"prompt_tokens": usage.input, "completion_tokens": usage.output}
+    counts["total_tokens"] = usage.total
+    return {**counts, "estimated": True} if usage.estimated else counts
