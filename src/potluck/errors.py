@@ -20,6 +20,7 @@
     │   ├─ Unavailable        5xx, refused connection, cut connection
     │   ├─ TimedOut           no headers, no first token, or a stall
     │   └─ Malformed          not what the wire format promises
+    ├─ StoreAway              503: our own store is locked or gone, and what was asked for is in it
     ├─ Exhausted              429 or 503: every target was tried or is full; `retry_after` is true
     └─ Interrupted            502: the stream broke after the commit point
 
@@ -190,6 +191,13 @@ class Exhausted(PotluckError):
         self.retry_after = retry_after
         if quota:
             self.status, self.code, self.type = 429, "quota_exhausted", "rate_limit_error"
+
+
+class StoreAway(PotluckError):
+    """Our own store is locked or gone for a moment."""
+
+    status, code = 503, "store_unavailable"
+    retry_after = 1.0
 
 
 class DeadlinePassed(PotluckError):

@@ -17,7 +17,7 @@ from urllib.parse import parse_qs
 
 import msgspec
 
-from potluck.errors import Invalid, NotFound
+from potluck.errors import Invalid, NotFound, StoreAway
 from potluck.server.answer import Answer
 from potluck.server.desk import Visit
 from potluck.store import responses as store
@@ -45,7 +45,7 @@ class Memory:
         """The request with the conversation that it continues. Raises Invalid when that is not there."""
         kept = request.kept
         assert kept is not None
-        turns = await self._do(lambda one: store.chain(one, kept.previous, request.tenant))
+        turns = await self._wanted(lambda one: store.chain(one, kept.previous, request.tenant))
         if not turns or turns[0].previous:
             error = Invalid(
                 f"The response {(turns[0].previous if turns else kept.previous)[:80]!r} is not stored here: it was "
@@ -79,10 +79,10 @@ class Memory:
             raise NotFound(f"There is nothing at {visit.path[:100]!r}.")
         visit.needs(*{"": ("GET", "DELETE"), "input_items": ("GET",), "cancel": ("POST",)}[rest])
         if visit.method == "DELETE":
-            if not await self._do(lambda one: store.remove(one, id, tenant)):
+            if not await self._wanted(lambda one: store.remove(one, id, tenant)):
                 raise _missing(id)
             return _json({"id": id, "object": "response.deleted", "deleted": True})
-        found = await self._do(lambda one: store.find(one, id, tenant))
+        found = await self._wanted(lambda one: store.find(one, id, tenant))
         if found is None:
             raise _missing(id)
         if rest == "cancel":
@@ -94,6 +94,17 @@ class Memory:
     def close(self) -> None:
         self._thread.submit(self._disconnect)
         self._thread.shutdown()
+
+    async def _wanted(self, what: Callable[[Connection], T]) -> T:
+        """What a client waits for. Raises StoreAway."""
+        try:
+            return await self._do(what)
+        except self._database.dbapi.Error as error:
+            _log.warning("a stored answer could not be reached: %s", error)
+            raise StoreAway(
+                "Stored answers cannot be reached this moment: Potluck's own store is locked or gone. Ask again in a "
+                "second; if it lasts, `potluck doctor` says what is wrong."
+            ) from error
 
     async def _do(self, what: Callable[[Connection], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._run, what)
