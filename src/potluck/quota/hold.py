@@ -28,10 +28,10 @@ class Hold:
             if usage.input or usage.output:  # a refusal that counted used nothing, and is a strike
                 lane.strikes = 0
 
-    def doubt(self) -> None:
-        """It was sent and nobody said what it cost: the estimate stands."""
+    def doubt(self, *, cut: bool = True) -> None:
+        """It was sent and nobody said what it cost: the estimate stands. `cut` as in `settle`."""
         if self._lane is not None:
-            self._close(self._lane, self._tokens_in, self._tokens_out, cut=True)
+            self._close(self._lane, self._tokens_in, self._tokens_out, cut)
 
     def release(self) -> None:
         """It never left: give everything back."""

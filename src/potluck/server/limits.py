@@ -71,7 +71,7 @@ class Pass:
         """It was worked off: `usage` None = nobody knows, the estimate stands. `cost` is in micro-USD."""
         if self._use is not None:
             if usage is None:
-                self._use.doubt()
+                self._use.doubt(cut=False)  # whoever worked on it, this client's place is free
             else:
                 self._use.settle(usage)
         if self._money is not None:
