@@ -19,7 +19,7 @@ from potluck import sim
 from potluck.app.compose import Gateway
 from potluck.app.run import bind, serve_on
 from potluck.config import Local, Profile, Provider, Settings
-from potluck.sim.answers import sample, text_of, words
+from potluck.sim.answers import last, sample, text_of, words
 from potluck.store import keys
 
 # What each client's tool is called with; a tool that is not here gets a sample of its schema.
@@ -43,9 +43,9 @@ def say(body: Any) -> str:
         schema = form["json_schema"].get("schema", {})
         return json.dumps(sample(schema, schema))
     if form.get("type") == "json_object":
-        return json.dumps({"answer": "soup"})
-    told = text_of(messages[-1].get("content"))
-    if messages[-1].get("role") == "tool":
+        return json.dumps({"setup": "Why soup?", "punchline": "It is Tuesday."})
+    told = text_of(last(messages).get("content"))
+    if last(messages).get("role") == "tool":
         return f"The tool said: {told[:300]}"
     return " ".join(words(told, 12))
 

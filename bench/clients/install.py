@@ -90,8 +90,11 @@ def _pip(client: Client, folder: Path) -> None:
 def _npm(client: Client, folder: Path) -> None:
     for name in ("package.json", "package-lock.json"):
         shutil.copy(client.folder / name, folder / name)
+    # Not `ci`: it demands the packages of all platforms in the lock file, which not every registry carries.
     npm = [str(node()), str(NODE / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js")]
-    _run([*npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--prefix", str(folder)])
+    _run(
+        [*npm, "install", "--no-save", "--ignore-scripts", "--no-audit", "--no-fund", "--prefix", str(folder)]
+    )
     for script in ("install.cjs", "postinstall.mjs"):  # puts the binary of this platform where the command is
         found = folder / "node_modules" / client.package / script
         if found.exists():

@@ -100,10 +100,16 @@ def max_tokens(body: Body, default: int = 0) -> int:
     return asked if isinstance(asked, int) else default
 
 
+def last(messages: list[Any]) -> Any:
+    """What is answered: the last message, but for instructions, which some clients put behind it."""
+    said = [each for each in messages if each.get("role") not in ("system", "developer")]
+    return (said or messages)[-1]
+
+
 def compose(body: Body, options: Options, default_max: int = 0) -> Answer:
     """The answer to a chat request: a pure function of the request and the options."""
     messages = body.get("messages") or [{}]
-    prompt = text_of(messages[-1].get("content"))
+    prompt = text_of(last(messages).get("content"))
     used = prompt_tokens(body)
     if call := _tool_call(body, options, prompt):
         return Answer((), "tool_calls", (call,), prompt=used)

@@ -34,7 +34,7 @@ _CUT = {"length": "max_output_tokens", "content_filter": "content_filter"}
 def usage_of(usage: Usage) -> dict[str, Any]:
     said: dict[str, Any] = {
         "input_tokens": usage.input,
-        "input_tokens_details": {"cached_tokens": usage.cached},
+        "input_tokens_details": {"cached_tokens": usage.cached, "cache_write_tokens": 0},
         "output_tokens": usage.output,
         "output_tokens_details": {"reasoning_tokens": 0},
         "total_tokens": usage.total,

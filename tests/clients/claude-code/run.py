@@ -14,6 +14,7 @@ def claude(prompt: str, *flags: str, model: str = MODEL, key: str = KEY) -> obje
     told = {"ANTHROPIC_BASE_URL": URL, "ANTHROPIC_AUTH_TOKEN": key, "ANTHROPIC_MODEL": model}
     told |= {"ANTHROPIC_DEFAULT_HAIKU_MODEL": MODEL, "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1"}
     told |= {"CLAUDE_CODE_MAX_OUTPUT_TOKENS": "8000", "DISABLE_AUTOUPDATER": "1"}
+    told |= {"CLAUDE_CODE_MAX_RETRIES": "1"}  # else it asks for minutes before it shows an error
     return commands.run(["claude", "-p", prompt, *flags], **told)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -38,6 +39,10 @@ def tools() -> str:
     return used(bound.invoke([{"role": "user", "content": USE_TOOL}, first, result]).content)
 
 
+# These two need a model that understands: one calls a tool it was not told to, one repeats a name it was told.
+BEYOND = "not (test_agent_loop or test_unicode_tool_call_integration)"
+
+
 def standard() -> None:
     place = Path(__file__).with_name("standard_cases.py")
     argv = [
@@ -47,6 +52,9 @@ def standard() -> None:
         "-q",
         "-p",
         "no:cacheprovider",
+        "--noconftest",
+        *("-c", os.devnull, "-k", BEYOND),
+        *("-o", "asyncio_mode=auto", "-o", "asyncio_default_test_loop_scope=session"),  # it keeps connections
         "--rootdir",
         str(Path.home()),
         str(place),

@@ -5,18 +5,15 @@ from __future__ import annotations
 import json
 
 import commands
-from telling import ASK, HOME, KEY, MODEL, UNKNOWN, URL, WRONG, check, text, used
+from telling import ASK, KEY, MODEL, UNKNOWN, URL, WRONG, check, text, used
 
 commands.prepare()
 
 
 def opencode(prompt: str, *flags: str, model: str = MODEL, key: str = KEY) -> object:
     options = {"baseURL": f"{URL}/v1", "apiKey": key}
-    adapter = (
-        f"file://{HOME}/node_modules/@ai-sdk/openai-compatible/dist/index.mjs"  # it would ask npm for it
-    )
     models = {name: {"name": name, "tool_call": True} for name in (MODEL, "no-such-model")}
-    provider = {"npm": adapter, "name": "Potluck", "options": options, "models": models}
+    provider = {"npm": "@ai-sdk/openai-compatible", "name": "Potluck", "options": options, "models": models}
     config = {
         "provider": {"potluck": provider},
         "autoupdate": False,
